@@ -1,0 +1,272 @@
+"""A recipe: one YAML file that says everything a run depends on.
+
+Unknown keys are errors. Dotted overrides (`train.steps=200`) change one value; `${NAME}` takes it
+from the environment. `content()` is the part that determines what a sample is: changing it makes
+other samples, changing anything else (counts, limits, training, scoring) does not.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from janus4o.errors import RecipeError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Teachers(_Strict):
+    """Who writes and who paints. `sketch` is the offline world: exact, free, no key."""
+
+    writer: Literal["sketch"] = "sketch"
+    painter: Literal["sketch"] = "sketch"
+    size: tuple[int, int] = Field((128, 128), description="pixels (width, height) asked for")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_sizes(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("size"), list):
+            return {**value, "size": tuple(value["size"])}
+        return value
+
+
+class TextToImage(_Strict):
+    """Prompt-first text-to-image samples."""
+
+    count: int = Field(8000, ge=0, description="rows wanted")
+    category_decay: float = Field(
+        1.0, gt=0, description="λ: k object categories are drawn with weight exp(-λ(k-1)), k = 1..100"
+    )
+    colour: Share = Field(0.75, description="how often a category's colour is asked for")
+    background: Share = Field(0.3, description="how often the background is asked for")
+    composition: Share = Field(0.5, description="how often a relation is asked for, two categories")
+    repeated: Share = Field(0.5, description="how often a lone category is asked for 2–4 times")
+
+
+class Editing(_Strict):
+    """Editing samples over drawn sources."""
+
+    count: int = Field(8000, ge=0, description="rows wanted")
+    tasks: dict[str, float] = Field(
+        default_factory=lambda: {
+            "inpainting_replacement": 1.0,
+            "element_manipulation": 2.0,
+            "background_modification": 1.0,
+            "attribute_manipulation": 1.0,
+        },
+        description="relative share of each editing task",
+    )
+
+
+class Synthesis(_Strict):
+    """What to ask the teachers for.
+
+    world: `learnable` asks only for scenes the tiny model can learn; `rich` uses the whole sketch
+        world.
+    hold_out: keep the combinations of the evaluation out of the training data.
+    concurrency: calls in flight.
+    budget_usd: stop before spending more; None means no limit.
+    """
+
+    world: Literal["learnable", "rich"] = "learnable"
+    hold_out: bool = True
+    text_to_image: TextToImage = TextToImage()
+    editing: Editing = Editing()
+    concurrency: int = Field(8, ge=1, le=1000)
+    budget_usd: float | None = Field(None, ge=0)
+
+
+class Model(_Strict):
+    """Where training starts: `sketch-base`, `random`, a folder or a hub id."""
+
+    init: str = "sketch-base"
+    fit: Literal["letterbox", "crop"] = "crop"
+
+
+class Dropout(_Strict):
+    """What is hidden during training so that guidance has its branches.
+
+    unit: `block` hides all of it at once (the released code), `token` each token on its own
+        (the paper's words).
+    prompt: text-to-image, the prompt.
+    source: edits, the source's codes.
+    null: edits, everything (the branch guidance subtracts; the released code never trains it).
+    """
+
+    unit: Literal["block", "token"] = "block"
+    prompt: Share = 0.1
+    source: Share = 0.5
+    null: Share = 0.1
+
+
+class Train(_Strict):
+    """Fine-tuning.
+
+    preset: `official` follows the released script to the letter, `paper` the paper's text,
+        `corrected` mends the script's defects. Values given beside it win.
+    steps: optimiser steps; None means `epochs` passes over the data.
+    batch: rows an optimiser step. `micro_batch` rows are computed at once.
+    min_rate: the cosine ends at this fraction of `rate`.
+    """
+
+    preset: Literal["official", "paper", "corrected"] = "corrected"
+    steps: int | None = Field(None, ge=1)
+    epochs: float = Field(3.0, gt=0)
+    batch: int = Field(128, ge=1)
+    micro_batch: int | None = Field(None, ge=1)
+    rate: float = Field(5e-6, gt=0)
+    min_rate: float = Field(0.15, ge=0, le=1)
+    warmup: float = Field(0.05, ge=0, le=1)
+    weight_decay: float = Field(0.1, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = Field(1.0, gt=0)
+    dropout: Dropout | None = Field(None, description="None takes the preset's")
+    checkpoint_every: int = Field(500, ge=1, description="steps")
+    keep_checkpoints: int = Field(2, ge=1)
+    seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_are_betas(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("betas"), list):
+            return {**value, "betas": tuple(value["betas"])}
+        return value
+
+
+class Evaluate(_Strict):
+    """Scoring on held-out prompts, one sample a prompt.
+
+    guidance: scales tried on a validation set; the best by mean score is used for the test.
+    semantic_weights: the same for edits' `semantic_weight`.
+    """
+
+    prompts_per_task: int = Field(120, ge=1)
+    validation_per_task: int = Field(24, ge=1)
+    guidance: list[float] = Field(default_factory=lambda: [1.0, 2.0, 3.0])
+    semantic_weights: list[float] = Field(default_factory=lambda: [0.0, 1.0])
+    seed: int = 1_000_000
+
+
+class Recipe(_Strict):
+    """The whole run. See `recipes/` for complete commented examples."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    seed: int = 0
+    output: str | None = Field(None, description="run folder; default runs/<name>")
+    teachers: Teachers = Teachers()
+    synthesis: Synthesis = Synthesis()
+    model: Model = Model()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.output) if self.output else Path("runs") / self.name
+
+    def content(self) -> dict[str, Any]:
+        """What determines the samples: everything of synthesis except counts, limits and shares of pace."""
+        synthesis = self.synthesis.model_dump(mode="json")
+        for key in ("concurrency", "budget_usd"):
+            synthesis.pop(key)
+        synthesis["text_to_image"].pop("count")
+        synthesis["editing"].pop("count")
+        return {
+            "seed": self.seed,
+            "teachers": self.teachers.model_dump(mode="json"),
+            "synthesis": synthesis,
+        }
+
+
+def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Reads and checks a recipe.
+
+    Args:
+        path: a YAML file.
+        overrides: `dotted.key=value` strings; values are YAML.
+
+    Raises:
+        RecipeError: missing file, not YAML, unknown key, wrong type. Names the key.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(
+            f"recipe {str(path)!r} does not exist", "give a YAML file such as recipes/sketch.yaml"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {str(path)!r} cannot be read: {error}") from error
+    try:
+        data = yaml.safe_load(_from_environment(text, path))
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        raise RecipeError(f"recipe {str(path)!r} is not valid YAML{line}") from error
+    if not isinstance(data, dict):
+        raise RecipeError(f"recipe {str(path)!r} must be a mapping of keys to values")
+    data.setdefault("name", path.stem)
+    for override in overrides or []:
+        _apply(data, override)
+    return parse(data, str(path))
+
+
+def parse(data: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Checks a recipe given as a mapping; raises RecipeError naming the first wrong key."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _known_keys(first["loc"][:-1])
+            close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+            raise RecipeError(f"{where}: unknown key {key!r}", hint) from None
+        given = repr(first.get("input"))
+        given = given if len(given) <= 60 else given[:57] + "..."
+        raise RecipeError(f"{where}: {key} = {given}: {first['msg']}", "correct this key") from None
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in loc:
+        annotation = model.model_fields[str(part)].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return sorted(model.model_fields)
+
+
+def _from_environment(text: str, path: Path) -> str:
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise RecipeError(f"recipe {str(path)!r} needs ${{{name}}}", f"export {name}=...")
+        return os.environ[name]
+
+    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", value, text)
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"override {override!r} is not KEY=VALUE", "for example train.steps=200")
+    *parents, last = key.split(".")
+    for parent in parents:
+        data = data.setdefault(parent, {})
+        if not isinstance(data, dict):
+            raise RecipeError(f"override {override!r}: {parent!r} is not a mapping")
+    try:
+        data[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"override {override!r}: the value is not valid YAML") from error

@@ -1,0 +1,84 @@
+"""The rows of a data set. The only place that knows their JSON keys.
+
+A row has the published ShareGPT-4o-Image keys (`input_prompt`, `output_image`,
+`output_image_resolution`; edits add `input_image`, a list, and `input_image_resolution`) and, where
+we made it ourselves, a `provenance` object.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from janus4o.errors import DataError
+
+Resolution = tuple[int, int]
+"""(width, height) in pixels."""
+
+
+class Provenance(BaseModel):
+    """How a row came to be. Content only: times and spend live in the provenance file of the run.
+
+    Attributes:
+        id: sample id.
+        pipeline: "prompt_first" or "editing".
+        task: what was asked for: GenEval-like kind or editing task.
+        attributes: sampled attributes, as asked for.
+        write_prompt: the exact text sent to the writer.
+        writer, painter: the model names the servers returned.
+        seed: seed sent to the teachers.
+        checks: check name → result.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    pipeline: str
+    task: str
+    attributes: dict[str, Any]
+    write_prompt: str
+    writer: str
+    painter: str
+    seed: int
+    checks: dict[str, Any] = Field(default_factory=dict)
+
+
+class Row(BaseModel):
+    """One sample. Images are file names: blob hashes in a run, archive members in an export."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input_prompt: str
+    output_image: str
+    output_image_resolution: Resolution
+    input_image: tuple[str, ...] = ()
+    input_image_resolution: Resolution | None = None
+    provenance: Provenance | None = None
+
+    @property
+    def is_edit(self) -> bool:
+        return bool(self.input_image)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as a JSON object; keys of edits only where it is one."""
+        out: dict[str, Any] = {"input_prompt": self.input_prompt}
+        if self.is_edit:
+            out["input_image"] = list(self.input_image)
+            if self.input_image_resolution is not None:
+                out["input_image_resolution"] = list(self.input_image_resolution)
+        out["output_image"] = self.output_image
+        out["output_image_resolution"] = list(self.output_image_resolution)
+        if self.provenance is not None:
+            out["provenance"] = self.provenance.model_dump(mode="json")
+        return out
+
+
+def from_json(data: Any, where: str) -> Row:
+    """Reads one row; raises DataError naming `where` and the first wrong key."""
+    try:
+        return Row.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "row"
+        raise DataError(f"{where}: {key}: {first['msg']}", "see docs/data-format.md") from None
