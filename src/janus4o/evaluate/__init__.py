@@ -1,0 +1,1 @@
+"""Scores of pictures anyone made: questions in, verdicts and intervals out."""

@@ -1,0 +1,136 @@
+"""Intervals for scores that are counts of passes.
+
+Everything here is closed-form and two-sided: the same counts give the same interval everywhere.
+A score of 0 or 1 still gets a width, which a normal approximation would deny it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its two-sided confidence limits."""
+
+    score: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two sets of answers to the same questions.
+
+    Attributes:
+        difference: second minus first, with its interval (Newcombe's paired score interval).
+        gained: questions only the second passed.
+        lost: questions only the first passed.
+        p_value: exact McNemar test, two-sided, that gains and losses are equally likely.
+    """
+
+    difference: Interval
+    gained: int
+    lost: int
+    p_value: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the data leave room for "nothing was lost": the interval reaches zero."""
+        return self.difference.high >= 0.0
+
+
+def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's score interval of a proportion.
+
+    With n = 0 nothing is known: the score is NaN and the interval is 0–1.
+
+    Raises:
+        ValueError: unless 0 ≤ successes ≤ n.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}")
+    if n == 0:
+        return Interval(math.nan, 0.0, 1.0)
+    z = _quantile(confidence)
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return Interval(p, low, high)
+
+
+def mean(parts: Sequence[Interval]) -> Interval:
+    """Unweighted mean of independent proportions, each task counting once.
+
+    The limits combine the parts' own limits by the square-and-add rule (MOVER), which for a
+    single part gives that part back and never leaves 0–1.
+
+    Raises:
+        ValueError: no parts.
+    """
+    if not parts:
+        raise ValueError("the mean of no scores")
+    k = len(parts)
+    score = sum(part.score for part in parts) / k
+    below = math.sqrt(sum((part.score - part.low) ** 2 for part in parts)) / k
+    above = math.sqrt(sum((part.high - part.score) ** 2 for part in parts)) / k
+    return Interval(score, max(0.0, score - below), min(1.0, score + above))
+
+
+def compare(
+    first: Sequence[bool], second: Sequence[bool], confidence: float = CONFIDENCE
+) -> Comparison:
+    """Compares two sets of answers to the same questions, question by question.
+
+    Raises:
+        ValueError: different lengths, or no questions.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} answers against {len(second)}")
+    n = len(first)
+    if n == 0:
+        raise ValueError("a comparison of no answers")
+    both = sum(a and b for a, b in zip(first, second, strict=True))
+    lost = sum(a and not b for a, b in zip(first, second, strict=True))
+    gained = sum(b and not a for a, b in zip(first, second, strict=True))
+    difference = _paired_difference(both, lost, gained, n - both - lost - gained, confidence)
+    return Comparison(difference, gained, lost, mcnemar(gained, lost))
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Two-sided exact p-value of `gained` against `lost` under a fair coin."""
+    total = gained + lost
+    tail = sum(math.comb(total, k) for k in range(min(gained, lost) + 1))
+    return min(1.0, 2 * tail / 2**total)
+
+
+def _paired_difference(both: int, lost: int, gained: int, neither: int, confidence: float) -> Interval:
+    """Newcombe (1998), method 10: Wilson limits joined with the continuity-corrected φ."""
+    n = both + lost + gained + neither
+    one, two = wilson(both + gained, n, confidence), wilson(both + lost, n, confidence)
+    margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
+    product = both * neither - lost * gained
+    if product > 0:
+        product = max(product - n / 2, 0)
+    phi = product / math.sqrt(margins) if margins else 0.0
+    d = one.score - two.score
+    below = _join(one.score - one.low, two.high - two.score, phi)
+    above = _join(one.high - one.score, two.score - two.low, phi)
+    return Interval(d, max(-1.0, d - below), min(1.0, d + above))
+
+
+def _join(a: float, b: float, phi: float) -> float:
+    return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
+
+
+def _quantile(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence {confidence} is not between 0 and 1")
+    return NormalDist().inv_cdf((1 + confidence) / 2)
