@@ -113,10 +113,12 @@ class Train(_Strict):
     """Fine-tuning.
 
     preset: `official` follows the released script to the letter, `paper` the paper's text,
-        `corrected` mends the script's defects. Values given beside it win.
+        `corrected` mends the script's defects. Values given beside it win; the last three keys
+        take the preset's where they are not given (train/presets.py says what each means).
     steps: optimiser steps; None means `epochs` passes over the data.
     batch: rows an optimiser step. `micro_batch` rows are computed at once.
     min_rate: the cosine ends at this fraction of `rate`.
+    precision: `bf16` computes matrix products in bfloat16; weights and optimiser stay float32.
     """
 
     preset: Literal["official", "paper", "corrected"] = "corrected"
@@ -134,6 +136,10 @@ class Train(_Strict):
     checkpoint_every: int = Field(500, ge=1, description="steps")
     keep_checkpoints: int = Field(2, ge=1)
     seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    first_token: bool | None = Field(None, description="supervise image token 0")
+    decay: Literal["matrices", "not_biases"] | None = Field(None, description="what decays")
+    accumulation: Literal["exact", "micro_means"] | None = None
 
     @model_validator(mode="before")
     @classmethod
