@@ -1,0 +1,168 @@
+"""`janus4o`: the verbs, and how a command ends.
+
+Every verb is one file of this package. It is imported only when it is called, so that
+`janus4o --help` stays fast and loads neither torch nor pydantic's models.
+
+Exit codes: 0 done, 1 a defect, 2 usage, 3 bad input, 4 refused or busy, 5 budget or quota stop
+(resumable), 6 interrupted (resumable). See `errors.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from types import FrameType, ModuleType
+from typing import Annotated, NoReturn
+
+import typer
+
+from janus4o.cli import console
+from janus4o.errors import Interrupted, Janus4oError, Refused, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command.
+
+    Attributes:
+        help: one line for `janus4o --help`.
+        group: the heading it stands under.
+        file: module of this package where it is not called like the verb. The module has a
+            function `command`, or, for a verb with verbs of its own, a Typer `app`.
+    """
+
+    help: str
+    group: str
+    file: str = ""
+
+
+DATA, MODEL, WHOLE = "Data", "Model", "All of it"
+
+VERBS = {
+    "run": Verb("The whole loop, stage by stage, going on where it stopped.", WHOLE),
+    "doctor": Verb("What works here and what is missing.", WHOLE),
+    "plan": Verb("What a recipe would ask for, take and cost. Spends nothing.", DATA),
+    "synth": Verb("Ask the teachers: prompts, pictures, edits. Goes on where it stopped.", DATA),
+    "status": Verb("How far a run is.", DATA),
+    "export": Verb("Write a run's data set in the published layout.", DATA),
+    "import": Verb("Check a data set in the published layout and make it ready.", DATA, "import_"),
+    "encode": Verb("Turn a data set's pictures into codes, once.", MODEL),
+    "train": Verb("Fine-tune. Goes on where it stopped.", MODEL),
+    "generate": Verb("Pictures from prompts.", MODEL),
+    "edit": Verb("Change a picture by an instruction.", MODEL),
+    "describe": Verb("Ask a question about a picture.", MODEL),
+    "eval": Verb("Score a model on held-out prompts and edits.", MODEL),
+    "report": Verb("One page about a run: asked, made, learnt, scored.", MODEL),
+    "sketch": Verb("The offline world: how its base was made.", MODEL),
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code; never raises for what a user did."""
+    signal.signal(signal.SIGTERM, _stop)
+    args = list(sys.argv[1:] if args is None else args)
+    try:
+        return _run(args)
+    except Janus4oError as problem:
+        if _wants_traceback():
+            raise
+        console.error(problem.message, problem.remedy)
+        return problem.exit_code
+    except BrokenPipeError:
+        # The reader of our output went away (`janus4o plan ... | head`): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as problem:
+        if _wants_traceback():
+            raise
+        console.error(
+            f"unexpected {type(problem).__name__}: {problem}",
+            "a defect of janus4o; run again with JANUS4O_TRACEBACK=1 and report what it prints",
+        )
+        return 1
+
+
+def build(args: Sequence[str]) -> typer.Typer:
+    """The command-line parser for `args`: the verb called for is loaded, the others are named."""
+    app = typer.Typer(
+        name="janus4o",
+        help="Distil image generation and editing from a strong teacher into an open model.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    called = next((word for word in args if not word.startswith("-")), None)
+    for name, verb in VERBS.items():
+        module = _load(name, verb) if name == called else None
+        if isinstance(sub := getattr(module, "app", None), typer.Typer):
+            app.add_typer(sub, name=name, help=verb.help, rich_help_panel=verb.group)
+            continue
+        function = module.command if module else _unloaded
+        app.command(name, short_help=verb.help, rich_help_panel=verb.group)(function)
+    return app
+
+
+def _run(args: list[str]) -> int:
+    try:
+        code = build(args)(args, prog_name="janus4o", standalone_mode=False)
+    except typer.TyperException as problem:
+        context = getattr(problem, "ctx", None)
+        where = context.command_path if context else "janus4o"
+        if not problem.message:  # called without arguments: the help was printed
+            return UsageError.exit_code
+        message = problem.format_message().rstrip(".")
+        raise UsageError(message[:1].lower() + message[1:], f"see {where} --help") from None
+    except typer.Abort:
+        raise Interrupted("stopped", "run the same command again to go on") from None
+    if code == 130:  # what Typer makes of a KeyboardInterrupt
+        raise Interrupted("stopped", "run the same command again to go on")
+    return code if isinstance(code, int) else 0
+
+
+def _load(name: str, verb: Verb) -> ModuleType:
+    try:
+        return importlib.import_module(f"janus4o.cli.{verb.file or name}")
+    except ModuleNotFoundError as problem:
+        package = (problem.name or "").partition(".")[0]
+        if package in {"torch", "transformers", "safetensors", "tokenizers"}:
+            raise _missing(name, package) from None
+        raise
+
+
+def _missing(verb: str, package: str) -> Refused:
+    return Refused(
+        f"`janus4o {verb}` needs {package}, which is not installed",
+        "pip install 'janus4o[model]' (or make setup)",
+    )
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        console.say(f"janus4o {metadata.version('janus4o')}")
+        raise typer.Exit
+
+
+def _unloaded() -> None:
+    """Stands for a verb that was not called."""
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """A polite kill ends the command as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _wants_traceback() -> bool:
+    return os.environ.get("JANUS4O_TRACEBACK", "") not in ("", "0")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
