@@ -97,7 +97,10 @@ def _answers(both: int, first: int, second: int, neither: int) -> tuple[list[boo
 def test_the_paired_difference_gives_the_published_limits(table, low, high):
     first, second = _answers(*table)
     comparison = compare(second, first)  # ours is second minus first
-    assert (round(comparison.difference.low, 4), round(comparison.difference.high, 4)) == (low, high)
+    assert (round(comparison.difference.low, 4), round(comparison.difference.high, 4)) == (
+        low,
+        high,
+    )
 
 
 def test_mcnemar_is_the_sign_test_of_the_discordant_pairs():

@@ -108,17 +108,19 @@ def mcnemar(gained: int, lost: int) -> float:
     """Two-sided exact p-value of `gained` against `lost` under a fair coin."""
     total = gained + lost
     tail = sum(math.comb(total, k) for k in range(min(gained, lost) + 1))
-    return min(1.0, 2 * tail / 2**total)
+    return min(1.0, 2 * tail / (1 << total))
 
 
-def _paired_difference(both: int, lost: int, gained: int, neither: int, confidence: float) -> Interval:
+def _paired_difference(
+    both: int, lost: int, gained: int, neither: int, confidence: float
+) -> Interval:
     """Newcombe (1998), method 10: Wilson limits joined with the continuity-corrected φ."""
     n = both + lost + gained + neither
     one, two = wilson(both + gained, n, confidence), wilson(both + lost, n, confidence)
     margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
-    product = both * neither - lost * gained
+    product = float(both * neither - lost * gained)
     if product > 0:
-        product = max(product - n / 2, 0)
+        product = max(product - n / 2, 0.0)
     phi = product / math.sqrt(margins) if margins else 0.0
     d = one.score - two.score
     below = _join(one.score - one.low, two.high - two.score, phi)
