@@ -1,0 +1,87 @@
+"""Pictures to VQ codes and back, with our own nearest search.
+
+transformers' `vqmodel.encode` forgets to normalise the latents (the official code does); here both
+sides are unit vectors, so the nearest row is the one of largest cosine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from transformers import JanusForConditionalGeneration
+
+PIXELS_AT_ONCE = 64 * 64 * 64
+"""Pictures go through the tokenizer in groups of about this many pixels, to bound memory."""
+
+
+def normalise_codebook(network: JanusForConditionalGeneration) -> None:
+    """Makes every codebook row a unit vector, in place. Decoding does not change by it."""
+    weight = network.model.vqmodel.quantize.embedding.weight
+    with torch.no_grad():
+        weight.copy_(F.normalize(weight.float(), dim=-1))
+
+
+@torch.no_grad()
+def latents(network: JanusForConditionalGeneration, pixel_values: Tensor) -> Tensor:
+    """Encoder outputs before any normalisation, [B, D, grid, grid]."""
+    vq = network.model.vqmodel
+    z: Tensor = vq.quant_conv(vq.encoder(pixel_values.to(_place(network))))
+    return z
+
+
+@torch.no_grad()
+def encode(network: JanusForConditionalGeneration, pixel_values: Tensor) -> Tensor:
+    """VQ codes of pictures.
+
+    Args:
+        pixel_values: float [B, 3, S, S] in -1..1.
+
+    Returns:
+        int64 [B, T], row-major over the grid, on the CPU.
+    """
+    codebook = F.normalize(network.model.vqmodel.quantize.embedding.weight.float(), dim=-1)
+    codes = []
+    for part in pixel_values.split(_group(pixel_values.shape[-1])):
+        z_BTD = latents(network, part).flatten(2).transpose(1, 2)
+        codes.append((F.normalize(z_BTD.float(), dim=-1) @ codebook.T).argmax(-1).cpu())
+    return torch.cat(codes)
+
+
+@torch.no_grad()
+def decode(network: JanusForConditionalGeneration, codes: Tensor) -> NDArray[np.uint8]:
+    """Pictures of VQ codes.
+
+    Args:
+        codes: int64 [B, T].
+
+    Returns:
+        uint8 [B, S, S, 3]; levels are cut off, not rounded, as officially.
+    """
+    vq = network.model.vqmodel
+    codebook = F.normalize(vq.quantize.embedding.weight.float(), dim=-1)
+    grid, place = vq.quantize.quant_state_dims, _place(network)
+    side = grid[0] * 2 ** (vq.decoder.num_resolutions - 1)
+    pictures = []
+    for part in codes.split(_group(side)):
+        z_BhwD = codebook[part.to(codebook.device)].unflatten(1, grid)
+        x = vq.decoder(vq.post_quant_conv(z_BhwD.permute(0, 3, 1, 2).contiguous().to(place)))
+        levels = ((x.float() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
+        pictures.append(levels.permute(0, 2, 3, 1).cpu().numpy())
+    return np.concatenate(pictures)
+
+
+def _group(side: int) -> int:
+    return max(1, PIXELS_AT_ONCE // side**2)
+
+
+def _place(network: JanusForConditionalGeneration) -> Tensor:
+    """A weight of the tokenizer: `x.to(_place(network))` takes its device and dtype."""
+    weight: Tensor = network.model.vqmodel.quant_conv.weight
+    return weight
