@@ -14,12 +14,12 @@ from PIL import Image
 
 from janus4o.errors import DataError
 from janus4o.evaluate.candidate import Candidate
-from janus4o.evaluate.item import read_items
-from janus4o.evaluate.question import HeldOut, Question
+from janus4o.evaluate.question import Question
 from janus4o.evaluate.scores import Options, score
 from janus4o.evaluate.summary import write_summary
 from janus4o.exchange import JudgeReply, JudgeRequest, Refusal
 from janus4o.images import open_image, read_size
+from janus4o.scored import HeldOut, read_items
 
 PALETTE = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 OPTIONS = Options(guidance=(1.0, 2.0), semantic_weights=(0.0, 1.0), batch=5)

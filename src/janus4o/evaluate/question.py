@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from PIL import Image
 
-
-class Kind(StrEnum):
-    """The two halves of a score table; the values are the keys of summary.json."""
-
-    TEXT_TO_IMAGE = "t2i"
-    EDIT = "edit"
-
-
-class HeldOut(StrEnum):
-    """How a question was kept out of the training data."""
-
-    BY_SCENE = "scene"
-    BY_WORDING = "wording and seed"
+from janus4o.scored import HeldOut, Kind
 
 
 @dataclass(frozen=True, slots=True)

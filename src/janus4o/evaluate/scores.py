@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from janus4o.errors import DataError
+from janus4o.evaluate.answer import save_answers
 from janus4o.evaluate.candidate import Candidate, Progress, Setting, answer
-from janus4o.evaluate.item import Item, read_items, save_answers, write_items
-from janus4o.evaluate.question import Kind, Question
+from janus4o.evaluate.question import Question
 from janus4o.evaluate.statistics import Interval, mean, wilson
 from janus4o.evaluate.verdict import judge_answers
 from janus4o.exchange import Judge
 from janus4o.files import write_atomic
+from janus4o.scored import Item, Kind, read_items, write_items
 
 PROTOCOL = 1
 """Raised when answers of equal inputs would be scored differently; it is part of the hash."""

@@ -8,11 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from janus4o.evaluate.item import Item, read_items
-from janus4o.evaluate.question import Kind
 from janus4o.evaluate.scores import PROTOCOL, ModelScores
 from janus4o.evaluate.statistics import Comparison, compare
 from janus4o.files import write_atomic
+from janus4o.scored import Item, Kind, read_items
 
 BASE_ABILITIES = ("single_object", "colors")
 """What the base could do before fine-tuning, and must still do after."""

@@ -1,19 +1,33 @@
-"""Judged answers and their pictures. The only home of the keys of items.jsonl."""
+"""Judged answers of models under test: scores/items.jsonl, and the only home of its keys.
+
+`evaluate` writes them, `report` shows them.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from janus4o.errors import DataError
-from janus4o.evaluate.question import HeldOut, Kind, Question
-from janus4o.evaluate.verdict import Verdict
 from janus4o.files import write_atomic
+
+
+class Kind(StrEnum):
+    """The two halves of a score table; the values are the keys of summary.json."""
+
+    TEXT_TO_IMAGE = "t2i"
+    EDIT = "edit"
+
+
+class HeldOut(StrEnum):
+    """How a question was kept out of the training data."""
+
+    BY_SCENE = "scene"
+    BY_WORDING = "wording and seed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,43 +110,3 @@ def write_items(folder: Path, items: Sequence[Item]) -> None:
     """Writes items.jsonl whole, so that it never holds half a model."""
     lines = [json.dumps(item.to_json(), ensure_ascii=False) for item in items]
     write_atomic(folder / "items.jsonl", ("\n".join(lines) + "\n").encode())
-
-
-def save_answers(
-    model: str,
-    questions: Sequence[Question],
-    answers: Sequence[Image.Image],
-    verdicts: Sequence[Verdict],
-    folder: Path,
-) -> list[Item]:
-    """Saves the pictures, as small as they were made, and gives back the items that name them."""
-    items = []
-    for question, answer, verdict in zip(questions, answers, verdicts, strict=True):
-        picture = f"pictures/{model}/{question.name}.png"
-        _save(folder / picture, answer)
-        source = None
-        if question.source is not None:
-            source = f"pictures/source/{question.name}.png"
-            _save(folder / source, question.source)
-        items.append(
-            Item(
-                model=model,
-                kind=question.kind,
-                task=question.task,
-                number=question.number,
-                prompt=question.prompt,
-                seed=question.seed,
-                held_out=question.held_out,
-                passed=verdict.passed,
-                reason=verdict.reason,
-                picture=picture,
-                source=source,
-            )
-        )
-    return items
-
-
-def _save(path: Path, image: Image.Image) -> None:
-    # Not atomic on purpose: the file that says "finished" is written after all pictures.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, "PNG")
