@@ -48,7 +48,7 @@ def encode(network: JanusForConditionalGeneration, pixel_values: Tensor) -> Tens
     """
     codebook = F.normalize(network.model.vqmodel.quantize.embedding.weight.float(), dim=-1)
     codes = []
-    for part in pixel_values.split(_group(pixel_values.shape[-1])):
+    for part in torch.split(pixel_values, _group(pixel_values.shape[-1])):
         z_BTD = latents(network, part).flatten(2).transpose(1, 2)
         codes.append((F.normalize(z_BTD.float(), dim=-1) @ codebook.T).argmax(-1).cpu())
     return torch.cat(codes)
@@ -69,8 +69,8 @@ def decode(network: JanusForConditionalGeneration, codes: Tensor) -> NDArray[np.
     grid, place = vq.quantize.quant_state_dims, _place(network)
     side = grid[0] * 2 ** (vq.decoder.num_resolutions - 1)
     pictures = []
-    for part in codes.split(_group(side)):
-        z_BhwD = codebook[part.to(codebook.device)].unflatten(1, grid)
+    for part in torch.split(codes, _group(side)):
+        z_BhwD = codebook[part.to(codebook.device)].view(len(part), *grid, -1)
         x = vq.decoder(vq.post_quant_conv(z_BhwD.permute(0, 3, 1, 2).contiguous().to(place)))
         levels = ((x.float() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
         pictures.append(levels.permute(0, 2, 3, 1).cpu().numpy())

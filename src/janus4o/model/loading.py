@@ -60,11 +60,11 @@ class JanusModel:
 
     @property
     def device(self) -> torch.device:
-        return cast(torch.device, self.network.device)
+        return self.network.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return cast(torch.dtype, self.network.dtype)
+        return self.network.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,8 @@ def new_model(
                 embedding.weight.normal_(std=tiny.embedding_std)
     normalise_codebook(network)
     geometry = read_geometry(network.config, fast, "new model")
-    return JanusModel(network.eval(), TextTokenizer(fast), geometry, tiny.fit, "random")
+    network.train(False)
+    return JanusModel(network, TextTokenizer(fast), geometry, tiny.fit, "random")
 
 
 def _janus_config(tiny: TinyConfig, fast: PreTrainedTokenizerFast) -> JanusConfig:
@@ -168,7 +169,7 @@ def _janus_config(tiny: TinyConfig, fast: PreTrainedTokenizerFast) -> JanusConfi
             image_token_embed_dim=tiny.hidden,
             initializer_range=tiny.std,
         ),
-        image_token_id=fast.convert_tokens_to_ids(IMAGE),
+        image_token_id=fast.get_vocab()[IMAGE],
         tie_word_embeddings=False,
     )
 
@@ -197,8 +198,8 @@ def load_model(where: str | Path, dtype: torch.dtype = torch.float32) -> JanusMo
     geometry = read_geometry(config, fast, str(folder))
     network = _read_weights(folder, config, dtype)
     normalise_codebook(network)
-    name = str(where)
-    return JanusModel(network.eval(), TextTokenizer(fast), geometry, fit, name)
+    network.train(False)
+    return JanusModel(network, TextTokenizer(fast), geometry, fit, str(where))
 
 
 def save_model(model: JanusModel, folder: str | Path, dtype: torch.dtype | None = None) -> None:
@@ -291,8 +292,9 @@ def _read_config(folder: Path) -> JanusConfig:
         raise CheckpointError(
             f"{folder}: config.json does not fit: {_line(error)}", "copy it again"
         ) from error
-    config.text_config.tie_word_embeddings = False
-    config.text_config.pad_token_id = None
+    text: Any = config.text_config
+    text.tie_word_embeddings = False
+    text.pad_token_id = None
     return config
 
 
@@ -322,9 +324,10 @@ def _read_weights(
 ) -> JanusForConditionalGeneration:
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{folder} holds no *.safetensors", "copy the whole folder")
+    loaded: Any
     try:
         with _quiet():
-            network, report = JanusForConditionalGeneration.from_pretrained(
+            loaded = JanusForConditionalGeneration.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
@@ -337,6 +340,8 @@ def _read_weights(
             f"{folder}: the weights cannot be read: {_line(error)}",
             "the file is truncated or of another model; copy it again",
         ) from error
+    network: JanusForConditionalGeneration
+    network, report = loaded
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if keys := sorted(map(str, report[problem])):
             raise CheckpointError(
@@ -350,14 +355,14 @@ def _read_weights(
 def _quiet() -> Iterator[None]:
     """Keeps transformers' progress bars and reports off the terminal; our errors say it all."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
+    logging.set_verbosity(50)  # critical
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _line(error: Exception) -> str:

@@ -92,7 +92,8 @@ def edit(
     if sources < 1:
         raise PromptError("an edit without a source picture", "give at least one")
     ids = [geometry.bos, geometry.user, *tokenizer.encode(": ")]
-    semantic, source = [], []
+    semantic: list[slice] = []
+    source: list[slice] = []
     for _ in range(sources):
         for spans, filler in ((semantic, geometry.image), (source, geometry.pad)):
             ids.append(geometry.begin_of_image)

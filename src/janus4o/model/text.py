@@ -90,7 +90,7 @@ def word_tokenizer(words: Sequence[str], positions: int) -> PreTrainedTokenizerF
     backend.add_special_tokens(
         [AddedToken(name, special=True, normalized=False) for name in (*SPECIALS, UNKNOWN)]
     )
-    return PreTrainedTokenizerFast(
+    fast: PreTrainedTokenizerFast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         bos_token=BOS,
         eos_token=EOS,
@@ -99,3 +99,4 @@ def word_tokenizer(words: Sequence[str], positions: int) -> PreTrainedTokenizerF
         model_max_length=positions,
         clean_up_tokenization_spaces=False,
     )
+    return fast
