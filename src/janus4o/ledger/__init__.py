@@ -1,0 +1,1 @@
+"""What was asked, what came back, what it cost: shared by synthesis and judging."""

@@ -1,0 +1,50 @@
+"""A hard limit on money: no call is made that could take the spend over it."""
+
+from __future__ import annotations
+
+from janus4o.errors import BudgetStop, Refused
+from janus4o.ledger.prices import Price
+
+
+class Budget:
+    """Counts what is spent and what calls in flight may still spend.
+
+    Args:
+        limit_usd: None means no limit; prices need not be known then.
+        spent_usd: already spent by earlier runs of the same folder.
+    """
+
+    def __init__(self, limit_usd: float | None, spent_usd: float = 0.0) -> None:
+        self.limit_usd = limit_usd
+        self.spent_usd = spent_usd
+        self._reserved_usd = 0.0
+
+    def reserve(self, teacher: str, price: Price | None) -> float:
+        """Sets money aside for one call; give it back with `settle`.
+
+        Raises:
+            Refused: a limit is set and the price is unknown.
+            BudgetStop: the call could go over the limit.
+        """
+        if self.limit_usd is None:
+            return 0.0
+        if price is None:
+            raise Refused(
+                f"the price of {teacher!r} is unknown, so a budget of ${self.limit_usd:.2f} "
+                "cannot be kept",
+                "remove the budget or use a teacher whose price is known",
+            )
+        wanted = self.spent_usd + self._reserved_usd + price.call_usd
+        if price.call_usd > 0 and wanted > self.limit_usd + 1e-9:
+            raise BudgetStop(
+                f"the next call could take the spend from ${self.spent_usd:.2f} over the budget "
+                f"of ${self.limit_usd:.2f}",
+                "raise the budget and run the same command again to go on",
+            )
+        self._reserved_usd += price.call_usd
+        return price.call_usd
+
+    def settle(self, reserved: float, cost_usd: float | None) -> None:
+        """Replaces a reservation by what the call cost; an unknown cost counts as all of it."""
+        self._reserved_usd -= reserved
+        self.spent_usd += reserved if cost_usd is None else cost_usd

@@ -1,0 +1,134 @@
+"""Every call to a teacher, one line each, never changed and never removed.
+
+The journal is what makes a reply paid for once: a run that was killed finds here what it already
+has. It is also the only source of the figures of spend, tokens and latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+)
+
+from janus4o.exchange import Usage
+
+Status = Literal["ok", "refused", "error"]
+
+METADATA = MetaData()
+ATTEMPTS = Table(
+    "attempts",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("sample", String, nullable=False, index=True),
+    Column("stage", String, nullable=False),
+    Column("request", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("text", Text),
+    Column("blob", String),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("cost_usd", Float),
+    Column("started", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call and its outcome.
+
+    Attributes:
+        sample: id of the sample it was made for.
+        stage: which of the sample's calls, e.g. "write", "paint", "source.paint".
+        request: sha256 of everything that was sent.
+        status: `ok` and `refused` are answers, `error` means none came.
+        model: the name the server returned; empty where none came.
+        text: the reply's text; of a refusal "category: message", of an error its words.
+        blob: name of the reply's picture.
+        started: unix time in seconds.
+        seconds: latency.
+    """
+
+    sample: str
+    stage: str
+    request: str
+    status: Status
+    model: str
+    text: str | None
+    blob: str | None
+    usage: Usage
+    started: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Totals over attempts. `unpriced` counts answers of unknown price, not in `cost_usd`."""
+
+    calls: int
+    refused: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    images: int
+    cost_usd: float
+    unpriced: int
+
+
+def append(connection: Connection, attempts: Iterable[Attempt]) -> None:
+    rows = []
+    for attempt in attempts:
+        row = {name: getattr(attempt, name) for name in Attempt.__slots__ if name != "usage"}
+        rows.append(row | asdict(attempt.usage))
+    if rows:
+        connection.execute(insert(ATTEMPTS), rows)
+
+
+def attempts(connection: Connection) -> Iterator[Attempt]:
+    """All attempts, oldest first."""
+    for row in connection.execute(select(ATTEMPTS).order_by(ATTEMPTS.c.number)).mappings():
+        yield _attempt(row)
+
+
+def spend(connection: Connection) -> Spend:
+    """Adds up everything ever asked."""
+    a = ATTEMPTS.c
+    answered = a.status != "error"
+    row = connection.execute(
+        select(
+            func.count(),
+            func.count().filter(a.status == "refused"),
+            func.count().filter(a.status == "error"),
+            func.coalesce(func.sum(a.input_tokens), 0),
+            func.coalesce(func.sum(a.output_tokens), 0),
+            func.coalesce(func.sum(a.images), 0),
+            func.coalesce(func.sum(a.cost_usd), 0.0),
+            func.count().filter(answered, a.cost_usd.is_(None)),
+        )
+    ).one()
+    return Spend(*row)
+
+
+def _attempt(row: RowMapping) -> Attempt:
+    usage = Usage(row["input_tokens"], row["output_tokens"], row["images"], row["cost_usd"])
+    return Attempt(
+        row["sample"], row["stage"], row["request"], row["status"], row["model"], row["text"],
+        row["blob"], usage, row["started"], row["seconds"],
+    )  # fmt: skip
