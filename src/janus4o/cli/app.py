@@ -143,12 +143,24 @@ def _missing(verb: str, package: str) -> Refused:
     )
 
 
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
-    if version:
-        console.say(f"janus4o {metadata.version('janus4o')}")
+def _version(asked: bool) -> None:
+    if asked:
+        try:
+            console.say(f"janus4o {metadata.version('janus4o')}")
+        except metadata.PackageNotFoundError:
+            console.say("janus4o from source, not installed")
         raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", is_eager=True, callback=_version
+        ),
+    ] = False,
+) -> None:
+    """The options before the verb."""
 
 
 def _unloaded() -> None:

@@ -1,0 +1,44 @@
+"""What holds for every test: one thread, no network, the repository's own recipes at hand."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything can import torch: the matrices are small, and threads of several test processes
+# on few cores cost more than they bring.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["NO_COLOR"] = "1"
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parent.parent
+
+# Shared machines stall: a slow example is not a defect. The same examples every time.
+settings.register_profile("janus4o", deadline=None, derandomize=True, database=None)
+settings.load_profile("janus4o")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that reaches for another machine fails and says so."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        is_local = self.family == socket.AF_UNIX or address[0] in ("127.0.0.1", "::1", "localhost")
+        assert is_local, f"a test tried to reach {address!r}"
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)

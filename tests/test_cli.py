@@ -1,0 +1,234 @@
+"""The command line: fast help, one line for each error, documented exit codes, a quiet stdout."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from janus4o.cli import app, console
+from janus4o.errors import BadInput, BudgetStop, Interrupted, Janus4oError, Refused, UsageError
+
+
+def run(*args: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "janus4o.cli.app", *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+        env={**os.environ, **env},
+    )
+
+
+def test_help_names_every_verb_and_is_fast() -> None:
+    seconds = []
+    for _ in range(3):
+        begun = time.monotonic()
+        done = run("--help")
+        seconds.append(time.monotonic() - begun)
+    assert done.returncode == 0
+    for verb in app.VERBS:
+        assert f" {verb} " in done.stdout, verb
+    # Half a second is the promise on a quiet machine; tests run on busy ones.
+    assert min(seconds) < 1.0, seconds
+
+
+@pytest.mark.parametrize("verb", app.VERBS)
+def test_every_verb_has_a_file_and_a_help(verb: str) -> None:
+    file = Path(app.__file__).with_name(f"{app.VERBS[verb].file or verb}.py")
+    assert file.is_file(), f"{verb} is listed but {file.name} does not exist"
+    names = {
+        name
+        for node in ast.parse(file.read_text("utf-8")).body
+        for name in (
+            [node.name]
+            if isinstance(node, ast.FunctionDef)
+            else [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if isinstance(node, ast.Assign)
+            else []
+        )
+    }
+    assert names & {"command", "app"}
+    done = run(verb, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"janus4o {verb}" in done.stdout
+
+
+def test_every_file_of_the_package_is_a_verb_or_known() -> None:
+    files = {path.stem for path in Path(app.__file__).parent.glob("*.py")}
+    verbs = {verb.file or name for name, verb in app.VERBS.items()}
+    assert files - verbs == {"__init__", "app", "console"}
+
+
+def test_version() -> None:
+    done = run("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("janus4o ")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["nonsense"], ["doctr"], ["doctor", "--nonsense"], ["run"], ["doctor", "a", "b", "c"]],
+)
+def test_a_usage_error_is_one_line_with_a_remedy(args: list[str]) -> None:
+    done = run(*args)
+    assert done.returncode == UsageError.exit_code
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "→" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "synth", "encode", "train"])
+def test_a_bad_recipe_is_one_line_and_exit_3(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text("train: {stpes: 5}\n", encoding="utf-8")
+    for name, says in (("absent.yaml", "does not exist"), ("wrong.yaml", "did you mean 'steps'")):
+        done = run(verb, name, cwd=tmp_path)
+        assert done.returncode == BadInput.exit_code, done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert says in done.stderr
+        assert "→" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"wrong.yaml"}, "something was written"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (UsageError("m", "r"), 2),
+        (BadInput("m", "r"), 3),
+        (Refused("m", "r"), 4),
+        (BudgetStop("m", "r"), 5),
+        (Interrupted("m", "r"), 6),
+        (Janus4oError("m\nover two lines", "r"), 1),
+        (KeyboardInterrupt(), 6),
+        (ValueError("surprise"), 1),
+    ],
+)
+def test_every_error_ends_with_its_code(
+    raised: BaseException,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def command() -> None:
+        raise raised
+
+    monkeypatch.delenv("JANUS4O_TRACEBACK", raising=False)
+    monkeypatch.setattr(importlib.import_module("janus4o.cli.doctor"), "command", command)
+    assert app.main(["doctor"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "→" in err
+
+
+def test_a_defect_shows_its_traceback_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
+    def command() -> None:
+        raise ValueError("surprise")
+
+    monkeypatch.setenv("JANUS4O_TRACEBACK", "1")
+    monkeypatch.setattr(importlib.import_module("janus4o.cli.doctor"), "command", command)
+    with pytest.raises(ValueError, match="surprise"):
+        app.main(["doctor"])
+
+
+def test_a_verb_without_its_libraries_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(app.importlib, "import_module", absent)
+    assert app.main(["train", "recipe.yaml"]) == Refused.exit_code
+    assert "pip install 'janus4o[model]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_6(number: signal.Signals) -> None:
+    code = """
+        import sys, time
+        from janus4o.cli import app, doctor
+        def command() -> None:
+            print("ready", flush=True)
+            time.sleep(60)
+        doctor.command = command
+        sys.exit(app.main(["doctor"]))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == Interrupted.exit_code
+    assert len(err.splitlines()) == 1
+
+
+def test_doctor_answers_programs_on_stdout_alone() -> None:
+    done = run("doctor", "--json")
+    findings = json.loads(done.stdout)
+    assert {"Python", "torch", "sketch-base", "disk"} <= {finding["what"] for finding in findings}
+    missing = [finding for finding in findings if finding["state"] == "missing"]
+    assert done.returncode == (Refused.exit_code if missing else 0)
+    assert all(finding["remedy"] for finding in missing)
+
+
+def test_progress_in_plain_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
+    with console.progress(2000, "encode", "rows") as progress:
+        for done in range(1000, 2001, 100):
+            progress.update(done, loss=1.25)
+        assert progress.seconds_left == 0
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert lines[0] == "encode: 1,000/2,000 rows  loss 1.25"
+    assert all("left" in line for line in lines[1:] if " 2,000/" not in line)
+    assert lines[-1].startswith("encode: 2,000/2,000 rows")
+    # Reports are two ticks of this clock apart; what was done before does not count for the rate.
+    assert "50/s" in lines[-1]
+
+
+def test_progress_closes_after_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        with console.progress(None, "synth", "rows") as progress:
+            progress.update(3, spend="$0.10")
+            raise BudgetStop("over budget")
+
+    with pytest.raises(BudgetStop):
+        work()
+    assert "3 rows  spend $0.10" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.44, "0.4 s"), (59, "59 s"), (200, "3 min 20 s"), (3600, "1 h 00 min"), (-1, "0.0 s")],
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert console.duration(seconds) == said
+
+
+def test_a_plain_table_lines_up(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table(("task", "score", "n"), [("colors", 0.9, 120), ("counting", None, 7)], "scores")
+    assert capsys.readouterr().out.splitlines() == [
+        "scores",
+        "task      score    n",
+        "colors    0.900  120",
+        "counting           7",
+    ]

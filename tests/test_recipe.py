@@ -1,0 +1,127 @@
+"""Recipes: wrong ones are refused in one line that names the key; ids depend on content alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from janus4o import recipe
+from janus4o.errors import RecipeError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_shipped_recipe_is_valid(root: Path) -> None:
+    paths = sorted((root / "recipes").glob("*.yaml"))
+    assert paths
+    for path in paths:
+        assert recipe.load(path).name
+
+
+def test_name_and_folder_come_from_the_file_where_not_given(tmp_path: Path) -> None:
+    loaded = recipe.load(written(tmp_path, "seed: 3"))
+    assert (loaded.name, loaded.seed, loaded.folder) == ("small", 3, Path("runs/small"))
+    assert recipe.parse({"name": "a", "output": "elsewhere"}).folder == Path("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("trian: {}", "unknown key 'trian' (did you mean 'train'?)"),
+        ("train: {stpes: 5}", "unknown key 'train.stpes' (did you mean 'steps'?)"),
+        ("synthesis: {text_to_image: {cuont: 5}}", "synthesis.text_to_image.cuont"),
+        ("train: {batch: many}", "train.batch = 'many'"),
+        ("train: {batch: 1.5}", "train.batch"),
+        ("train: {rate: -1.0}", "train.rate"),
+        ("synthesis: {text_to_image: {colour: 1.2}}", "synthesis.text_to_image.colour"),
+        ("name: ../escape", "name"),
+        ("teachers: {painter: dall-e-3}", "teachers.painter"),
+        ("train: [1, 2]", "train"),
+        ("just words", "must be a mapping"),
+        ("a: [1", "not valid YAML at line"),
+        ("seed: ${JANUS4O_TEST_UNSET}", "needs ${JANUS4O_TEST_UNSET}"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe.load(written(tmp_path, text))
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_recipe_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"absent\.yaml' does not exist"):
+        recipe.load(tmp_path / "absent.yaml")
+
+
+def test_overrides_change_one_value_and_no_other(tmp_path: Path) -> None:
+    path = written(tmp_path, "train: {batch: 4, steps: 10}")
+    plain = recipe.load(path)
+    changed = recipe.load(path, ["train.steps=20", "evaluate.guidance=[2.0]", "output=null"])
+    assert changed.train.steps == 20
+    assert changed.evaluate.guidance == [2.0]
+    assert changed.train.model_copy(update={"steps": 10}) == plain.train
+    assert changed.synthesis == plain.synthesis
+
+
+@pytest.mark.parametrize("override", ["train.steps", "=3", "name.deeper=1", "train.steps=[", "x=1"])
+def test_a_wrong_override_is_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(RecipeError):
+        recipe.load(written(tmp_path, "name: plain"), [override])
+
+
+def test_the_environment_fills_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JANUS4O_TEST_SEED", "17")
+    assert recipe.load(written(tmp_path, "seed: ${JANUS4O_TEST_SEED}")).seed == 17
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "synthesis.text_to_image.count=99999",
+        "synthesis.editing.count=0",
+        "synthesis.concurrency=1",
+        "synthesis.budget_usd=3.0",
+        "train.steps=7",
+        "evaluate.seed=5",
+        "model.init=random",
+        "output=elsewhere",
+        "name=other",
+    ],
+)
+def test_counts_limits_and_training_do_not_change_what_a_sample_is(override: str) -> None:
+    assert overridden(override).content() == overridden().content()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "synthesis.world=rich",
+        "synthesis.hold_out=false",
+        "synthesis.text_to_image.category_decay=0.5",
+        "synthesis.editing.tasks={background_modification: 1.0}",
+        "teachers.size=[256, 256]",
+    ],
+)
+def test_everything_that_shapes_a_sample_does(override: str) -> None:
+    assert overridden(override).content() != overridden().content()
+
+
+def overridden(*overrides: str) -> recipe.Recipe:
+    data: dict[str, Any] = {"name": "plain"}
+    for override in overrides:
+        key, _, value = override.partition("=")
+        *parents, last = key.split(".")
+        place = data
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = yaml.safe_load(value)
+    return recipe.parse(data)
