@@ -36,7 +36,7 @@ COLOUR_RGB: dict[Colour, tuple[int, int, int]] = {
     Colour.BLACK: (25, 25, 28),
     Colour.WHITE: (250, 250, 250),
     Colour.BROWN: (120, 72, 35),
-    Colour.CYAN: (60, 220, 235),
+    Colour.CYAN: (0, 215, 255),
 }
 GROUND_RGB: dict[Background, tuple[int, int, int]] = {
     Background.GRAY: (165, 168, 174),
@@ -52,7 +52,14 @@ LIGHT_GAIN: dict[Lighting, tuple[float, float, float]] = {
 SHOT_SCALE: dict[Shot, float] = {Shot.MEDIUM: 1.0, Shot.LONG: 0.68}
 
 RADIUS = 14 / 64
-"""Radius of an object as a fraction of the canvas: 2 of 64 pixels stay free around it in its slot."""
+"""Radius of an object as a fraction of the canvas: 2 of 64 pixels stay free around its slot."""
+STROKE = {Style.OUTLINE: 0.13, Style.STICKER: 0.1}
+"""Width of an outline and of a sticker's rim, in radii."""
+HATCH = 0.5
+"""Period of hatching along a row, in radii; half of it is drawn."""
+RIM_RGB = (255, 255, 255)
+DARK_RIM_RGB = (105, 108, 116)
+"""A sticker's rim; the dark one goes round white objects."""
 OVERSAMPLE = 8
 
 _POLYGONS: dict[Shape, list[tuple[float, float]]] = {
@@ -107,7 +114,7 @@ def _drop() -> list[tuple[float, float]]:
 
 @lru_cache(maxsize=512)
 def mask(shape: Shape, radius: float, style: Style = Style.FLAT) -> NDArray[np.float32]:
-    """Coverage of one shape.
+    """How much of each pixel a shape's colour covers.
 
     Args:
         radius: half the width of the returned square, in pixels.
@@ -115,12 +122,61 @@ def mask(shape: Shape, radius: float, style: Style = Style.FLAT) -> NDArray[np.f
     Returns:
         float32 [2·ceil(radius), 2·ceil(radius)], 0–1.
     """
+    big = _silhouette(shape, radius)
+    match style:
+        case Style.OUTLINE:
+            big = big & ~_eroded(big, round(STROKE[style] * radius * OVERSAMPLE))
+        case Style.STICKER:
+            big = _eroded(big, round(STROKE[style] * radius * OVERSAMPLE))
+        case Style.HATCHED:
+            rows, columns = np.indices(big.shape)
+            period = HATCH * radius * OVERSAMPLE
+            big = big & ((rows + columns) % period < period / 2)
+        case Style.FLAT:
+            pass
+    return _reduced(big)
+
+
+@lru_cache(maxsize=512)
+def rim(shape: Shape, radius: float, style: Style) -> NDArray[np.float32] | None:
+    """How much of each pixel a sticker's rim covers, as `mask`; None for other styles."""
+    if style is not Style.STICKER:
+        return None
+    return np.asarray(_reduced(_silhouette(shape, radius)) - mask(shape, radius, style), np.float32)
+
+
+def rim_rgb(colour: Colour) -> tuple[int, int, int]:
+    """The colour of the rim round an object of `colour`."""
+    return DARK_RIM_RGB if colour is Colour.WHITE else RIM_RGB
+
+
+def _silhouette(shape: Shape, radius: float) -> NDArray[np.bool_]:
+    """The filled shape at `OVERSAMPLE` times the size, bool [16·ceil(radius), 16·ceil(radius)]."""
     half = math.ceil(radius)
     big = 2 * half * OVERSAMPLE
     image = Image.new("L", (big, big), 0)
     _paint_shape(ImageDraw.Draw(image), shape, half * OVERSAMPLE, radius * OVERSAMPLE)
-    full = np.asarray(image, np.float32).reshape(2 * half, OVERSAMPLE, 2 * half, OVERSAMPLE)
-    return np.asarray(full.mean((1, 3)) / 255.0, np.float32)
+    return np.asarray(image) > 127
+
+
+def _eroded(big: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """The pixels at least `width` (in both directions, beyond the image too) inside the shape."""
+    inside = np.pad(big, width)
+    for axis in (0, 1):
+        reach = 0
+        grown = inside
+        while reach < width:  # the minimum over 2·reach + 1 pixels, reach doubling
+            step = min(max(reach, 1), width - reach)
+            grown = grown & np.roll(grown, step, axis) & np.roll(grown, -step, axis)
+            reach += step
+        inside = grown
+    return inside[width:-width, width:-width]
+
+
+def _reduced(big: NDArray[np.bool_]) -> NDArray[np.float32]:
+    side = big.shape[0] // OVERSAMPLE
+    cells = big.astype(np.float32).reshape(side, OVERSAMPLE, side, OVERSAMPLE)
+    return np.asarray((cells * 255).mean((1, 3)) / 255.0, np.float32)
 
 
 def _paint_shape(draw: ImageDraw.ImageDraw, shape: Shape, centre: float, radius: float) -> None:
@@ -154,10 +210,8 @@ def _paint_shape(draw: ImageDraw.ImageDraw, shape: Shape, centre: float, radius:
                 disc(0.6 * math.cos(angle), 0.6 * math.sin(angle), 0.38)
             disc(0, 0, 0.25, 0)
         case Shape.FISH:
-            draw.ellipse(
-                (centre - radius, centre - 0.55 * radius, centre + 0.5 * radius, centre + 0.55 * radius),
-                fill=255,
-            )
+            top, bottom = centre - 0.55 * radius, centre + 0.55 * radius
+            draw.ellipse((centre - radius, top, centre + 0.5 * radius, bottom), fill=255)
             polygon([(0.3, 0.0), (1.0, -0.65), (1.0, 0.65)])
         case Shape.CUP:
             polygon([(-0.85, -0.7), (0.45, -0.7), (0.32, 0.8), (-0.72, 0.8)])
@@ -170,10 +224,57 @@ def _paint_shape(draw: ImageDraw.ImageDraw, shape: Shape, centre: float, radius:
 
 @lru_cache(maxsize=64)
 def ground(background: Background, size: int) -> NDArray[np.float32]:
-    """The empty canvas: float32 [size, size, 3], 0–255, before lighting."""
+    """The empty canvas: float32 [size, size, 3], 0–255, before lighting. Do not write into it."""
     if background in GROUND_RGB:
-        return np.broadcast_to(np.float32(GROUND_RGB[background]), (size, size, 3)).copy()
-    raise NotImplementedError(background)
+        return _plain(GROUND_RGB[background], size)
+    big = size * 4
+    rows, columns = np.indices((big, big)) / big
+    cells = np.select(*_cells(background, rows, columns))
+    fine = np.asarray(cells, np.float32).reshape(size, 4, size, 4, 3)
+    return np.asarray(fine.mean((1, 3)), np.float32)
+
+
+def _plain(rgb: tuple[int, int, int], size: int) -> NDArray[np.float32]:
+    return np.broadcast_to(np.array(rgb, np.float32), (size, size, 3)).copy()
+
+
+def _cells(
+    background: Background, rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.float64]]]:
+    """Conditions and their colours, the first true one counts; rows and columns are 0–1."""
+    everywhere = np.ones((*rows.shape, 1), bool)
+
+    def paint(rgb: tuple[int, int, int]) -> NDArray[np.float64]:
+        return np.broadcast_to(np.array(rgb, np.float64), (*rows.shape, 3))
+
+    def where(condition: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        return condition[..., None]
+
+    match background:
+        case Background.SUNSET:
+            blend = rows[..., None]
+            sky = (1 - blend) * paint((255, 205, 160)) + blend * paint((140, 120, 165))
+            return [everywhere], [sky]
+        case Background.STRIPES:
+            dark = where((columns * 8) % 2 < 1)
+            return [dark, everywhere], [paint((184, 174, 150)), paint((214, 207, 186))]
+        case Background.CHECKS:
+            dark = where(((columns * 8) % 2 < 1) != ((rows * 8) % 2 < 1))
+            return [dark, everywhere], [paint((168, 186, 160)), paint((203, 215, 195))]
+        case Background.SKYLINE:
+            heights = np.array([0.55, 0.3, 0.7, 0.45, 0.62, 0.25, 0.5, 0.36])
+            tall = heights[np.minimum((columns * 8).astype(int), 7)]
+            towers = where(rows > 1 - tall)
+            return [towers, everywhere], [paint((128, 136, 156)), paint((196, 216, 238))]
+        case Background.ROOM:
+            floor = where(rows > 0.75)
+            skirting = where(rows > 0.71)
+            return (
+                [floor, skirting, everywhere],
+                [paint((176, 140, 108)), paint((236, 232, 222)), paint((214, 200, 172))],
+            )
+        case _:
+            raise ValueError(f"no pattern for {background.value}")
 
 
 def draw(scene: Scene, size: int = 64) -> Pixels:
@@ -189,11 +290,15 @@ def draw(scene: Scene, size: int = 64) -> Pixels:
     radius = RADIUS * size * SHOT_SCALE[scene.shot]
     for item in scene.items:
         alpha = mask(item.shape, radius, scene.style)[..., None]
+        border = rim(item.shape, radius, scene.style)
         half = alpha.shape[0] // 2
         x, y = (round(c * size) for c in SLOT_CENTRES[item.slot])
         window = canvas[y - half : y + half, x - half : x + half]
-        window += alpha * (np.float32(COLOUR_RGB[item.colour]) - window)
-    canvas *= np.float32(LIGHT_GAIN[scene.lighting])
+        step = alpha * (np.array(COLOUR_RGB[item.colour], np.float32) - window)
+        if border is not None:
+            step += border[..., None] * (np.array(rim_rgb(item.colour), np.float32) - window)
+        window += step
+    canvas *= np.array(LIGHT_GAIN[scene.lighting], np.float32)
     return np.asarray(np.rint(canvas).clip(0, 255), np.uint8)
 
 
