@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from janus4o import recipe
 from janus4o.errors import RecipeError
@@ -125,3 +128,19 @@ def overridden(*overrides: str) -> recipe.Recipe:
             place = place.setdefault(parent, {})
         place[last] = yaml.safe_load(value)
     return recipe.parse(data)
+
+
+def test_docs_name_every_key_and_no_other(root: Path) -> None:
+    text = (root / "docs" / "recipe.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `([a-z_.]+)` \|", text, flags=re.MULTILINE))
+    assert named == set(keys_of(recipe.Recipe))
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        options = (field.annotation, *getattr(field.annotation, "__args__", ()))
+        inner = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
+        if inner:
+            yield from keys_of(inner[0], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
