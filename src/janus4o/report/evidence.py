@@ -1,0 +1,173 @@
+"""Everything a report is made of, read from a run folder. What is not there yet is None or empty."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from janus4o.errors import DataError
+from janus4o.rows import ROWS_FILE, Rows, open_rows
+from janus4o.scored import Item, read_items
+
+RECIPE_FILE = "recipe.yaml"
+METRICS_FILE = "metrics.jsonl"
+TIMINGS_FILE = "timings.json"
+SCORES_FOLDER = "scores"
+SUMMARY_FILE = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A saved model.
+
+    Attributes:
+        step: optimiser steps it was trained for.
+        megabytes: its weights.
+        architecture: class name in its config; empty where there is none.
+        transformers: version of the library that wrote it; empty where unknown.
+    """
+
+    step: int
+    megabytes: float
+    architecture: str
+    transformers: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A run folder as far as it has come.
+
+    Attributes:
+        recipe_text: recipe.yaml as given.
+        recipe: the same, parsed.
+        rows: the data set.
+        metrics: one object an optimiser step (keys: train writes them).
+        summary: scores/summary.json.
+        items: judged answers.
+        timings: stage → seconds, in the order they ran.
+        checkpoints: in the order of their steps.
+    """
+
+    folder: Path
+    recipe_text: str
+    recipe: dict[str, Any]
+    rows: Rows | None
+    metrics: tuple[dict[str, Any], ...]
+    summary: dict[str, Any] | None
+    items: tuple[Item, ...]
+    timings: dict[str, float]
+    checkpoints: tuple[Checkpoint, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.recipe.get("name") or self.folder.resolve().name)
+
+    def read_score_picture(self, name: str) -> bytes | None:
+        """A picture an item names, or None where it was deleted or lies outside the folder."""
+        scores = (self.folder / SCORES_FOLDER).resolve()
+        path = (scores / name).resolve()
+        return path.read_bytes() if path.is_relative_to(scores) and path.is_file() else None
+
+
+def read_run(folder: Path) -> Evidence:
+    """Reads a run folder.
+
+    Raises:
+        DataError: no such folder, nothing of a run in it, or a file that cannot be understood.
+    """
+    if not folder.is_dir():
+        raise DataError(f"run folder {str(folder)!r} does not exist", "give a folder below runs/")
+    recipe_text = _text(folder / RECIPE_FILE)
+    scores = folder / SCORES_FOLDER
+    evidence = Evidence(
+        folder=folder,
+        recipe_text=recipe_text,
+        recipe=_recipe(recipe_text),
+        rows=open_rows(folder) if (folder / ROWS_FILE).is_file() else None,
+        metrics=_lines(folder / METRICS_FILE),
+        summary=_object(scores / SUMMARY_FILE),
+        items=tuple(read_items(scores)),
+        timings=_timings(_object(folder / TIMINGS_FILE)),
+        checkpoints=_checkpoints(folder / "checkpoints"),
+    )
+    if not (recipe_text or evidence.rows or evidence.metrics or evidence.summary):
+        raise DataError(
+            f"{str(folder)!r} holds no run", "give a folder that `janus4o run` or `synth` made"
+        )
+    return evidence
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error}") from error
+
+
+def _recipe(text: str) -> dict[str, Any]:
+    # Read loosely: a report on an old run must not fail on a key that has since been renamed.
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    text = _text(path)
+    if not text:
+        return None
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{str(path)!r} is not JSON: {error}", "delete it and run again") from error
+    if not isinstance(data, dict):
+        raise DataError(f"{str(path)!r} is not a JSON object", "delete it and run again")
+    return data
+
+
+def _lines(path: Path) -> tuple[dict[str, Any], ...]:
+    """JSON lines; a last line cut off by a kill is left out."""
+    objects = []
+    lines = _text(path).splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise DataError(f"{path} line {number} is not JSON", "run `janus4o train` again") from error
+        if isinstance(value, dict):
+            objects.append(value)
+    return tuple(objects)
+
+
+def _timings(data: dict[str, Any] | None) -> dict[str, float]:
+    return {
+        str(stage): float(seconds)
+        for stage, seconds in (data or {}).items()
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    }
+
+
+def _checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
+    if not folder.is_dir():
+        return ()
+    found = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
+    checkpoints = []
+    for path in sorted(found, key=lambda path: int(path.name)):
+        config = _object(path / "config.json") or {}
+        weights = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+        checkpoints.append(
+            Checkpoint(
+                step=int(path.name),
+                megabytes=weights / 1e6,
+                architecture=", ".join(map(str, config.get("architectures") or ())),
+                transformers=str(config.get("transformers_version") or ""),
+            )
+        )
+    return tuple(checkpoints)

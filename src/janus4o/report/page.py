@@ -1,0 +1,175 @@
+"""Builds report.html: gathers what the run has finished and hands it to the template."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from janus4o.files import write_atomic
+from janus4o.report.asked import distributions
+from janus4o.report.charts import LineChart, bars, line_chart
+from janus4o.report.contact import contact_sheets
+from janus4o.report.evidence import SCORES_FOLDER, Evidence, read_run
+from janus4o.report.gallery import galleries
+from janus4o.report.score_table import score_tables
+
+REPORT_FILE = "report.html"
+
+LOSSES = {"t2i_loss": "text to image", "edit_loss": "editing"}
+"""Keys of metrics.jsonl drawn as curves; `loss` stands in where neither is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What the metrics say.
+
+    Attributes:
+        seconds: time of all steps; None where the metrics do not say.
+        tokens: supervised and unsupervised tokens seen; None as above.
+    """
+
+    steps: int
+    loss: LineChart | None
+    rate: LineChart | None
+    seconds: float | None
+    tokens: float | None
+
+
+def build(folder: str | Path, out: str | Path | None = None) -> Path:
+    """Writes the report of a run folder; the same files give the same bytes.
+
+    Args:
+        out: where to write; default `report.html` in the folder.
+
+    Returns:
+        The file written.
+
+    Raises:
+        DataError: the folder holds no run, or a file of it cannot be understood.
+    """
+    folder = Path(folder)
+    path = Path(out) if out is not None else folder / REPORT_FILE
+    write_atomic(path, render(read_run(folder)).encode())
+    return path
+
+
+def render(evidence: Evidence) -> str:
+    """The page as one string of HTML that needs nothing else."""
+    environment = Environment(
+        loader=PackageLoader("janus4o.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    environment.filters["duration"] = duration
+    environment.filters["title_of"] = title_of
+    rows, summary = evidence.rows, evidence.summary
+    drawn, edited = contact_sheets(rows) if rows else (None, None)
+    return environment.get_template("page.html.j2").render(
+        run=evidence,
+        tables=score_tables(summary) if summary else (),
+        meta=summary.get("meta", {}) if summary else {},
+        galleries=galleries(evidence.items, evidence.read_score_picture),
+        training=_training(evidence.metrics),
+        drawn=drawn,
+        edited=edited,
+        problems=rows.problems if rows else (),
+        asked=[(d.title, bars(d.counts)) for d in distributions(rows)] if rows else (),
+        teachers=_teachers(evidence),
+        times=bars(
+            evidence.timings, {k: duration(seconds) for k, seconds in evidence.timings.items()}
+        ),
+        total_time=sum(evidence.timings.values()),
+        versions=_versions(evidence),
+        scores_folder=SCORES_FOLDER,
+    )
+
+
+def percent(value: float | None) -> str:
+    """0.873 → "87"; a tenth more where whole percents would claim 0 or 100."""
+    if value is None:
+        return "–"
+    hundred = 100 * value
+    if 0 < hundred < 0.5 or 99.5 <= hundred < 100:
+        return f"{hundred:.1f}"
+    return f"{hundred:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """A time span in the two largest units: "42 s", "3 min 20 s", "2 h 05 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def title_of(name: str) -> str:
+    """"two_object" → "Two object"."""
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def _training(metrics: Sequence[Mapping[str, Any]]) -> Training | None:
+    if not metrics:
+        return None
+    losses = {name: _points(metrics, key) for key, name in LOSSES.items()}
+    if not any(losses.values()):
+        losses = {"loss": _points(metrics, "loss")}
+    seconds = [float(m["seconds"]) for m in metrics if isinstance(m.get("seconds"), int | float)]
+    tokens = [float(m["tokens"]) for m in metrics if isinstance(m.get("tokens"), int | float)]
+    return Training(
+        steps=int(metrics[-1].get("step", len(metrics))),
+        loss=line_chart(losses),
+        rate=line_chart({"learning rate": _points(metrics, "rate")}, from_zero=True),
+        seconds=sum(seconds) if seconds else None,
+        tokens=sum(tokens) if tokens else None,
+    )
+
+
+def _points(metrics: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    return [
+        (float(m["step"]), float(m[key]))
+        for m in metrics
+        if isinstance(m.get("step"), int | float) and isinstance(m.get(key), int | float)
+    ]
+
+
+def _teachers(evidence: Evidence) -> tuple[str, ...]:
+    """Names the servers gave for themselves, writers and painters."""
+    names = {
+        name: None
+        for row in evidence.rows or ()
+        if row.provenance
+        for name in (row.provenance.writer, row.provenance.painter)
+    }
+    return tuple(names)
+
+
+def _versions(evidence: Evidence) -> dict[str, str]:
+    versions = {"janus4o": _own_version(), "Python": platform.python_version()}
+    if evidence.checkpoints and evidence.checkpoints[-1].transformers:
+        versions["transformers"] = evidence.checkpoints[-1].transformers
+    judge = (evidence.summary or {}).get("meta", {}).get("judge")
+    if judge:
+        versions["judge"] = str(judge)
+    if evidence.rows is not None:
+        versions["data set"] = evidence.rows.digest[:16]
+    return versions
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("janus4o")
+    except metadata.PackageNotFoundError:
+        return "source tree, not installed"
