@@ -21,8 +21,16 @@ PAGES = [*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"
 
 def blocks(page: Path, language: str) -> list[str]:
     """The fenced blocks of one language."""
-    text = page.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    found: list[str] = []
+    inside: str | None = None
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            inside = line[3:] if inside is None else None
+            if inside == language:
+                found.append("")
+        elif inside == language:
+            found[-1] += line + "\n"
+    return found
 
 
 def commands(program: str) -> Iterator[tuple[str, list[str]]]:
