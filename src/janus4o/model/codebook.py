@@ -17,8 +17,8 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from transformers import JanusForConditionalGeneration
 
-PIXELS_AT_ONCE = 64 * 64 * 64
-"""Pictures go through the tokenizer in groups of about this many pixels, to bound memory."""
+PIXELS_AT_ONCE = 16 * 64 * 64
+"""Pictures are encoded in groups of about this many pixels, to bound memory."""
 
 
 def normalise_codebook(network: JanusForConditionalGeneration) -> None:
@@ -32,7 +32,8 @@ def normalise_codebook(network: JanusForConditionalGeneration) -> None:
 def latents(network: JanusForConditionalGeneration, pixel_values: Tensor) -> Tensor:
     """Encoder outputs before any normalisation, [B, D, grid, grid]."""
     vq = network.model.vqmodel
-    z: Tensor = vq.quant_conv(vq.encoder(pixel_values.to(_place(network))))
+    pixel_values = pixel_values.to(_place(network)).contiguous(memory_format=torch.channels_last)
+    z: Tensor = vq.quant_conv(vq.encoder(pixel_values))
     return z
 
 
@@ -67,11 +68,13 @@ def decode(network: JanusForConditionalGeneration, codes: Tensor) -> NDArray[np.
     vq = network.model.vqmodel
     codebook = F.normalize(vq.quantize.embedding.weight.float(), dim=-1)
     grid, place = vq.quantize.quant_state_dims, _place(network)
-    side = grid[0] * 2 ** (vq.decoder.num_resolutions - 1)
     pictures = []
-    for part in torch.split(codes, _group(side)):
-        z_BhwD = codebook[part.to(codebook.device)].view(len(part), *grid, -1)
-        x = vq.decoder(vq.post_quant_conv(z_BhwD.permute(0, 3, 1, 2).contiguous().to(place)))
+    # One at a time: convolutions round differently for every batch size, cutting off makes that a
+    # level, and a picture must not depend on its neighbours. On a CPU it costs nothing.
+    for one in torch.split(codes, 1):
+        z_BhwD = codebook[one.to(codebook.device)].view(1, *grid, -1)
+        z_BDhw = z_BhwD.permute(0, 3, 1, 2).to(place)  # channels last, the faster layout
+        x = vq.decoder(vq.post_quant_conv(z_BDhw))
         levels = ((x.float() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
         pictures.append(levels.permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(pictures)

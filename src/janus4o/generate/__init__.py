@@ -1,0 +1,1 @@
+"""Pictures and words out of a model."""

@@ -1,0 +1,315 @@
+"""The three lines of Python: `janus4o.load(...)`, then generate, edit or describe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from janus4o.errors import UsageError
+from janus4o.generate import describing, guidance
+from janus4o.generate.cache import bytes_a_row
+from janus4o.generate.engine import Branch, Job, Painted, Timings, paint
+from janus4o.generate.guidance import Guidance
+from janus4o.generate.options import GenerateOptions
+from janus4o.images import open_image
+from janus4o.model import codebook, sequence
+from janus4o.model.embed import understand
+from janus4o.model.geometry import Geometry
+from janus4o.model.loading import JanusModel, load_model
+from janus4o.model.preprocess import fit_image, to_pixel_values
+from janus4o.model.sequence import Sequence as Layout
+
+Source = Image.Image | str | Path | bytes
+"""A picture given by a caller: decoded, a file, or encoded bytes."""
+
+Progress = Callable[[int, int], None]
+"""Called with (pictures done, pictures in all)."""
+
+CACHE_BYTES = 2 * 2**30
+"""Memory the key-value cache of one batch may take."""
+
+PICTURES_AT_ONCE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One picture a model made.
+
+    Attributes:
+        image: RGB.
+        codes: int64 [T], the codes it was drawn from.
+        seed: the seed of this very picture: with n=1 it alone gives it again.
+        prompt: what was asked for.
+        timings: of the batch it was made in.
+    """
+
+    image: Image.Image
+    codes: Tensor
+    seed: int
+    prompt: str
+    timings: Timings
+
+
+class Janus:
+    """A loaded model.
+
+    Attributes:
+        model: the network with its tokenizer and geometry.
+    """
+
+    def __init__(self, model: JanusModel) -> None:
+        self.model = model
+
+    def __repr__(self) -> str:
+        return f"Janus({self.name!r}, {self.model.dtype}, {self.model.device})"
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.model.geometry
+
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        n: int = 1,
+        *,
+        guidance: float = 5.0,
+        temperature: float = 1.0,
+        seed: int = 0,
+        top_k: int | None = None,
+        batch: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Generation]:
+        """Pictures from words.
+
+        Args:
+            prompts: one or many, of any lengths.
+            n: pictures a prompt; picture j of each prompt is drawn with seed + j.
+            guidance: s; 1 means none.
+            temperature: 0 means greedy.
+            top_k: draw only from the k likeliest codes.
+            batch: pictures computed at once; None takes what fits. It never changes a result.
+
+        Returns:
+            `n` pictures of the first prompt, then `n` of the second, and so on.
+
+        Raises:
+            PromptError: a prompt is empty or too long.
+            UsageError: an option is out of range.
+        """
+        options = GenerateOptions(
+            guidance=guidance, temperature=temperature, n=n, seed=seed, top_k=top_k
+        )
+        return self.generate_with(
+            [prompts] if isinstance(prompts, str) else prompts, options, batch, progress
+        )
+
+    def generate_with(
+        self,
+        prompts: Sequence[str],
+        options: GenerateOptions,
+        batch: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Generation]:
+        """`generate` with checked options."""
+        how = guidance.for_text_to_image(options.guidance)
+        nulls = _Nulls(self.geometry)
+        views = []
+        for prompt in prompts:
+            layout = sequence.text_to_image(prompt, self.geometry, self.model.tokenizer)
+            views.append((Branch(layout), *nulls.of(layout, how)))
+        return self._paint(prompts, views, how, options, batch, progress)
+
+    def edit(
+        self,
+        sources: Source | Sequence[Source],
+        instruction: str,
+        n: int = 1,
+        *,
+        guidance: float = 5.0,
+        semantic_weight: float = 5.0,
+        temperature: float = 1.0,
+        seed: int = 0,
+        top_k: int | None = None,
+    ) -> list[Generation]:
+        """A picture changed as told.
+
+        Args:
+            sources: one or more pictures the instruction is about.
+            semantic_weight: s2; lower keeps more of the source.
+
+        The other arguments and the errors are those of `generate`; an unreadable source raises
+        ImageError.
+        """
+        options = GenerateOptions(
+            guidance=guidance,
+            semantic_weight=semantic_weight,
+            temperature=temperature,
+            n=n,
+            seed=seed,
+            top_k=top_k,
+        )
+        given = [sources] if isinstance(sources, Source) else list(sources)
+        return self.edit_with([(given, instruction)], options)
+
+    def edit_with(
+        self,
+        requests: Sequence[tuple[Sequence[Source], str]],
+        options: GenerateOptions,
+        batch: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Generation]:
+        """Many edits, each (sources, instruction), with checked options; `n` pictures of each."""
+        how = guidance.for_edit(options.guidance, options.semantic_weight)
+        layouts = [
+            sequence.edit(text, self.geometry, self.model.tokenizer, len(sources))
+            for sources, text in requests
+        ]
+        pixels = self._pixels([source for sources, _ in requests for source in sources])
+        semantic, codes = self._features(pixels), codebook.encode(self.model.network, pixels)
+        nulls = _Nulls(self.geometry)
+        views, start = [], 0
+        for layout in layouts:
+            own = slice(start, start + len(layout.spans.source))
+            start = own.stop
+            full = Branch(layout, semantic[own], codes[own])
+            part = Branch(sequence.hide_sources(layout), semantic[own])
+            conditioned = (full, part)[: len(how.weights)]
+            views.append((*conditioned, *nulls.of(layout, how)))
+        texts = [text for _, text in requests]
+        return self._paint(texts, views, how, options, batch, progress)
+
+    def encode(self, images: Sequence[Source]) -> Tensor:
+        """VQ codes of pictures, int64 [B, T]."""
+        return codebook.encode(self.model.network, self._pixels(images))
+
+    def decode(self, codes: Tensor) -> list[Image.Image]:
+        """The pictures VQ codes, int64 [B, T], stand for."""
+        geometry = self.geometry
+        if codes.ndim != 2 or codes.shape[1] != geometry.tokens:
+            raise UsageError(
+                f"codes of shape {tuple(codes.shape)}", f"give [pictures, {geometry.tokens}]"
+            )
+        if len(codes) and (int(codes.min()) < 0 or int(codes.max()) >= geometry.codebook):
+            raise UsageError("a code is outside the codebook", f"give 0 to {geometry.codebook - 1}")
+        if not len(codes):
+            return []
+        pictures = codebook.decode(self.model.network, codes)
+        return [Image.fromarray(pixels) for pixels in pictures]
+
+    def features(self, images: Sequence[Source]) -> Tensor:
+        """Understanding features after the aligner, float [B, T, D]."""
+        return self._features(self._pixels(images))
+
+    def describe(self, image: Source, question: str, longest: int = 256) -> str:
+        """The model's answer to a question about a picture, at most `longest` tokens, greedy."""
+        return describing.answer(self.model, self.features([image]), question, longest)
+
+    def _pixels(self, images: Sequence[Source]) -> Tensor:
+        if not images:
+            raise UsageError("no picture was given", "give at least one")
+        fitted = [
+            fit_image(
+                image if isinstance(image, Image.Image) else open_image(image),
+                self.geometry,
+                self.model.fit,
+            )
+            for image in images
+        ]
+        return to_pixel_values(np.stack(fitted))
+
+    @torch.no_grad()
+    def _features(self, pixel_values: Tensor) -> Tensor:
+        parts = torch.split(pixel_values, PICTURES_AT_ONCE)
+        return torch.cat([understand(self.model.network, part) for part in parts])
+
+    def _paint(
+        self,
+        prompts: Sequence[str],
+        views: Sequence[tuple[Branch, ...]],
+        how: Guidance,
+        options: GenerateOptions,
+        batch: int | None,
+        progress: Progress | None,
+    ) -> list[Generation]:
+        """Runs all pictures in batches of similar length and returns them prompt-major."""
+        if not views:
+            return []
+        jobs = [
+            Job(branches, options.seed + index) for branches in views for index in range(options.n)
+        ]
+        # The longest first: what does not fit in memory fails at once.
+        order = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].branches[0].layout))
+        size = batch or self._fitting(how, jobs[order[0]])
+        made: list[Generation | None] = [None] * len(jobs)
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            painted = paint(self.model, [jobs[i] for i in chosen], how, options)
+            for row, i in enumerate(chosen):
+                made[i] = _generation(painted, row, jobs[i].seed, prompts[i // options.n])
+            if progress is not None:
+                progress(start + len(chosen), len(jobs))
+        return [one for one in made if one is not None]
+
+    def _fitting(self, how: Guidance, longest: Job) -> int:
+        text = self.model.network.config.text_config
+        row = bytes_a_row(text, self.model.dtype, len(longest.branches[0].layout))
+        return max(1, min(PICTURES_AT_ONCE, CACHE_BYTES // (row * how.branches)))
+
+
+class _Nulls:
+    """The null branch of every length, made once: it depends on nothing else."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
+        self._made: dict[int, Branch] = {}
+
+    def of(self, layout: Layout, how: Guidance) -> tuple[Branch, ...]:
+        if not how.has_null:
+            return ()
+        if len(layout) not in self._made:
+            self._made[len(layout)] = Branch(sequence.hide_prompt(layout, self._geometry))
+        return (self._made[len(layout)],)
+
+
+def _generation(painted: Painted, row: int, seed: int, prompt: str) -> Generation:
+    image = Image.fromarray(painted.pictures[row])
+    return Generation(image, painted.codes[row], seed, prompt, painted.timings)
+
+
+def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
+    """Loads a model.
+
+    Args:
+        where: a checkpoint folder, a hub id, or "sketch-base" (the small one in this package).
+        device: "auto" takes a GPU if there is one; else as torch names it.
+        dtype: "auto" is float32 on a CPU and bfloat16 elsewhere; else as torch names it.
+
+    Raises:
+        CheckpointError: it cannot be read.
+        UsageError: there is no such device or dtype.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto":
+        dtype = "float32" if device == "cpu" else "bfloat16"
+    number = getattr(torch, dtype, None)
+    if number not in (torch.float32, torch.bfloat16, torch.float16):
+        raise UsageError(f"dtype {dtype!r}", "auto, float32, bfloat16 or float16")
+    model = load_model(where, number)
+    try:
+        nn.Module.to(model.network, torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"device {device!r}: {str(error).splitlines()[0]}", "auto or cpu"
+        ) from error
+    return Janus(model)
