@@ -7,6 +7,7 @@ depends on a font or a graphics driver.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +18,7 @@ from janus4o.sketch.scene import (
     SLOT_CENTRES,
     Background,
     Colour,
+    Item,
     Lighting,
     Scene,
     Shape,
@@ -287,6 +289,19 @@ def draw(scene: Scene, size: int = 64) -> Pixels:
         uint8 RGB [size, size, 3].
     """
     canvas = ground(scene.background, size).copy()
+    return draw_on(canvas, scene, lambda item: COLOUR_RGB[item.colour])
+
+
+def draw_on(
+    canvas: NDArray[np.float32], scene: Scene, rgb_of: Callable[[Item], tuple[int, int, int]]
+) -> Pixels:
+    """Draws a scene's objects on a canvas, which is changed, and lights it.
+
+    Args:
+        canvas: float32 [size, size, 3], 0–255.
+        rgb_of: the colour an object gets.
+    """
+    size = canvas.shape[0]
     radius = RADIUS * size * SHOT_SCALE[scene.shot]
     for item in scene.items:
         alpha = mask(item.shape, radius, scene.style)[..., None]
@@ -294,7 +309,7 @@ def draw(scene: Scene, size: int = 64) -> Pixels:
         half = alpha.shape[0] // 2
         x, y = (round(c * size) for c in SLOT_CENTRES[item.slot])
         window = canvas[y - half : y + half, x - half : x + half]
-        step = alpha * (np.array(COLOUR_RGB[item.colour], np.float32) - window)
+        step = alpha * (np.array(rgb_of(item), np.float32) - window)
         if border is not None:
             step += border[..., None] * (np.array(rim_rgb(item.colour), np.float32) - window)
         window += step
