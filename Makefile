@@ -13,7 +13,7 @@ ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .SILENT:
