@@ -32,8 +32,7 @@ def normalise_codebook(network: JanusForConditionalGeneration) -> None:
 def latents(network: JanusForConditionalGeneration, pixel_values: Tensor) -> Tensor:
     """Encoder outputs before any normalisation, [B, D, grid, grid]."""
     vq = network.model.vqmodel
-    pixel_values = pixel_values.to(_place(network)).contiguous(memory_format=torch.channels_last)
-    z: Tensor = vq.quant_conv(vq.encoder(pixel_values))
+    z: Tensor = vq.quant_conv(vq.encoder(pixel_values.to(_place(network))))
     return z
 
 

@@ -225,7 +225,7 @@ def save_model(model: JanusModel, folder: str | Path, dtype: torch.dtype | None 
             state = {name: tensor.to(dtype) for name, tensor in state.items()}
         with _quiet():
             model.network.save_pretrained(fresh, state_dict=state)
-        model.tokenizer.fast.save_pretrained(fresh)
+            model.tokenizer.fast.save_pretrained(fresh)
         (fresh / FIT_FILE).write_text(json.dumps({"fit": model.fit}) + "\n", encoding="utf-8")
         for path in (*fresh.iterdir(), fresh):
             _sync(path)
