@@ -141,14 +141,15 @@ class Batch:
         return self.image_at_RT.numel() + self.text_at_K.numel()
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch with its tensors on `device`."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tokens"}
+        """The same batch with its tensors on `device`; pictures stay until they are converted."""
+        stay = ("tokens", "pictures_PSS3")
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in stay}
         return replace(self, **{n: t.to(device, non_blocking=True) for n, t in tensors.items()})
 
 
 def row_generator(seed: int, step: int, row: int) -> np.random.Generator:
     """The random stream of row number `row` of optimiser step `step`: the same wherever it runs."""
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, row, step]))
+    return np.random.Generator(np.random.Philox(key=seed % 2**64, counter=[0, 0, row, step]))
 
 
 def hide(example: Example, dropout: Dropout, pad: int, rng: np.random.Generator) -> Example:
