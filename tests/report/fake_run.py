@@ -105,7 +105,11 @@ def write_data_set(folder: Path, rows: int, prompt: str, rng: random.Random) -> 
         is_edit = k % 2 == 1
         attributes = {
             "objects": [
-                {"category": i.shape.value, "count": 1, "colour": rng.choice([i.colour.value, None])}
+                {
+                    "category": i.shape.value,
+                    "count": 1,
+                    "colour": rng.choice([i.colour.value, None]),
+                }
                 for i in scene.items
             ],
             "background": rng.choice([scene.background.value, None]),

@@ -29,7 +29,9 @@ def distributions(rows: Sequence[Row]) -> tuple[Distribution, ...]:
     found = (
         Distribution(
             "Object categories in a prompt",
-            _sorted_by_number(str(len({o.get("category") for o in some})) for some in objects if some),
+            _sorted_by_number(
+                str(len({o.get("category") for o in some})) for some in objects if some
+            ),
         ),
         Distribution(
             "Objects in a prompt",

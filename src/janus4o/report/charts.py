@@ -6,6 +6,7 @@ thousand; text never is inside a stretched drawing.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ def line_chart(
     xs = [x for points in drawn.values() for x, _ in points]
     ys = [y for points in drawn.values() for _, y in points]
     x_low, x_high = min(xs), max(xs)
+    if 0 < x_low < 0.05 * x_high:
+        x_low = 0.0  # steps count from 1; an axis from 0 has round ticks
     y_steps = _steps(0.0 if from_zero else min(ys), max(ys), 5)
     y_low, y_high = y_steps[0], y_steps[-1]
 
@@ -110,7 +113,7 @@ def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         return list(points)
     edges = [round(k * len(points) / MOST_POINTS) for k in range(MOST_POINTS + 1)]
     thin = []
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         part = points[start:stop]
         thin.append((sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)))
     thin[0] = (points[0][0], thin[0][1])
@@ -130,10 +133,10 @@ def _steps(low: float, high: float, about: int) -> list[float]:
 
 
 def _number(value: float) -> str:
-    """Short and readable: "0.002", "1.4", "5e-06"."""
+    """Short and readable: "1.4", "0.02", "5e-6"."""
     if value == 0:
         return "0"
-    if abs(value) < 1e-3:
+    if abs(value) < 1e-2:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

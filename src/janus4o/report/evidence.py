@@ -140,7 +140,9 @@ def _lines(path: Path) -> tuple[dict[str, Any], ...]:
         except ValueError as error:
             if number == len(lines):
                 break
-            raise DataError(f"{path} line {number} is not JSON", "run `janus4o train` again") from error
+            raise DataError(
+                f"{path} line {number} is not JSON", "run `janus4o train` again"
+            ) from error
         if isinstance(value, dict):
             objects.append(value)
     return tuple(objects)

@@ -72,7 +72,7 @@ def render(evidence: Evidence) -> str:
     environment.filters["duration"] = duration
     environment.filters["title_of"] = title_of
     rows, summary = evidence.rows, evidence.summary
-    drawn, edited = contact_sheets(rows) if rows else (None, None)
+    drawn, edited = contact_sheets(rows) if rows is not None else (None, None)
     return environment.get_template("page.html.j2").render(
         run=evidence,
         tables=score_tables(summary) if summary else (),
@@ -81,8 +81,8 @@ def render(evidence: Evidence) -> str:
         training=_training(evidence.metrics),
         drawn=drawn,
         edited=edited,
-        problems=rows.problems if rows else (),
-        asked=[(d.title, bars(d.counts)) for d in distributions(rows)] if rows else (),
+        problems=rows.problems if rows is not None else (),
+        asked=[(d.title, bars(d.counts)) for d in distributions(rows)] if rows is not None else (),
         teachers=_teachers(evidence),
         times=bars(
             evidence.timings, {k: duration(seconds) for k, seconds in evidence.timings.items()}
@@ -115,7 +115,7 @@ def duration(seconds: float) -> str:
 
 
 def title_of(name: str) -> str:
-    """"two_object" → "Two object"."""
+    """ "two_object" → "Two object"."""
     words = name.replace("_", " ")
     return words[:1].upper() + words[1:]
 
