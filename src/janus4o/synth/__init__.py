@@ -1,0 +1,1 @@
+"""Makes the data set: what to ask for, asking, checking, keeping, exporting."""

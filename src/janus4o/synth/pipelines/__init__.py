@@ -1,0 +1,1 @@
+"""How one sample is made, a file for each pipeline of the paper."""

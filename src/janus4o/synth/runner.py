@@ -1,0 +1,403 @@
+"""Runs synthesis: many samples at once, kept in the order of their numbers.
+
+Samples are made in any order but accepted strictly by index, because whether one is a duplicate
+depends on those before it. The data set is therefore the first accepted samples by index,
+whatever the concurrency was and however often the run was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from janus4o import files
+from janus4o.errors import BudgetStop, Interrupted, Janus4oError, Refused
+from janus4o.exchange import Painter, Writer
+from janus4o.ledger.budget import Budget
+from janus4o.ledger.journal import Spend
+from janus4o.recipe import Recipe
+from janus4o.rows import ROWS_FILE
+from janus4o.synth.calls import Calls, Teachers
+from janus4o.synth.checks import Anything, Inspector
+from janus4o.synth.dataset import write_dataset
+from janus4o.synth.pipelines import editing, prompt_first
+from janus4o.synth.sample import (
+    CallFailed,
+    Pipeline,
+    Rejected,
+    Sample,
+    Standing,
+    State,
+    TeacherRefused,
+    content_of,
+    name_samples,
+)
+from janus4o.synth.setting import Setting, setting_of
+from janus4o.synth.store import Store
+
+MAX_BARREN = 1000
+"""Samples in a row that may come to nothing before the run is stopped."""
+MAX_FAILED = 10
+"""Samples in a row whose teacher did not answer before the run is stopped."""
+REPORT_SECONDS = 0.1
+AGAIN = "run the same command again to go on"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How a run stands.
+
+    Attributes:
+        accepted: rows so far, by pipeline (name → count).
+        wanted: rows asked for.
+        made: rows accepted by this call of `run`.
+        calls: made to teachers by this call of `run`.
+        ends: how the samples that came to nothing ended: "rejected: shows_prompt" → count.
+    """
+
+    accepted: dict[str, int]
+    wanted: dict[str, int]
+    made: int
+    calls: int
+    ends: dict[str, int]
+    spent_usd: float
+
+    @property
+    def done(self) -> int:
+        return sum(self.accepted.values())
+
+    @property
+    def total(self) -> int:
+        return sum(self.wanted.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished run has."""
+
+    folder: Path
+    tally: Tally
+    spend: Spend
+    seconds: float
+
+
+Progress = Callable[[Tally], None]
+
+
+def wanted_rows(recipe: Recipe) -> dict[Pipeline, int]:
+    """Rows a recipe wants, by pipeline, in the order they are made."""
+    return {
+        Pipeline.PROMPT_FIRST: recipe.synthesis.text_to_image.count,
+        Pipeline.EDITING: recipe.synthesis.editing.count,
+    }
+
+
+def run(
+    recipe: Recipe,
+    folder: str | Path,
+    writer: Writer,
+    painter: Painter,
+    progress: Progress | None = None,
+    *,
+    inspector: Inspector | None = None,
+    limit: int | None = None,
+) -> Outcome:
+    """Makes the rows a recipe wants, going on where an earlier run stopped.
+
+    Args:
+        progress: called now and then, and at the end.
+        inspector: judges what pictures show; None accepts any sound picture.
+        limit: stop after so many further rows.
+
+    Raises:
+        FolderBusy: another run holds the folder.
+        RecipeChanged: the folder was made by a recipe with other content.
+        BudgetStop: money or `limit` reached.
+        Interrupted: Ctrl-C or SIGTERM; what was in flight is finished first.
+        Refused: the teachers give nothing more that can be accepted.
+    """
+    folder = Path(folder)
+    with files.lock(folder):
+        store = Store(folder)
+        try:
+            store.claim(content_of(recipe))
+            _keep_recipe(recipe, folder)
+            one = _Run(recipe, store, writer, painter, progress, inspector or Anything(), limit)
+            return one.run()
+        finally:
+            store.close()
+
+
+def _keep_recipe(recipe: Recipe, folder: Path) -> None:
+    path = folder / "recipe.yaml"
+    if not path.exists():
+        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        files.write_atomic(path, text.encode())
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The samples of one pipeline between being issued and being decided.
+
+    Attributes:
+        waiting: ended but undecided, because one before it has not ended.
+        unfinished: known from earlier runs, to be taken up again.
+        undecided: index of the first sample not decided yet.
+        issued: index of the next sample to start.
+        in_flight: started and not ended.
+    """
+
+    pipeline: Pipeline
+    wanted: int
+    waiting: dict[int, Standing] = field(default_factory=dict)
+    unfinished: set[int] = field(default_factory=set)
+    seen: set[object] = field(default_factory=set)
+    undecided: int = 0
+    issued: int = 0
+    in_flight: int = 0
+    accepted: int = 0
+    barren: int = 0
+    failed: int = 0
+
+    @property
+    def hopeful(self) -> int:
+        """Samples that may still be accepted without another being started."""
+        return self.in_flight + sum(s.state is State.CHECKED for s in self.waiting.values())
+
+
+class _Run:
+    def __init__(
+        self,
+        recipe: Recipe,
+        store: Store,
+        writer: Writer,
+        painter: Painter,
+        progress: Progress | None,
+        inspector: Inspector,
+        limit: int | None,
+    ) -> None:
+        self._names = name_samples(recipe)
+        self._wanted = wanted_rows(recipe)
+        self._setting: Setting = setting_of(recipe, painter.max_categories, inspector)
+        self._concurrency = recipe.synthesis.concurrency
+        self._store = store
+        self._progress = progress
+        self._limit = limit
+        self._stop: Janus4oError | None = None
+        self._ends: Counter[str] = Counter()
+        self._accepted: dict[str, int] = {p.value: 0 for p in self._wanted}
+        self._made = 0
+        self._reported = 0.0
+        self._began = time.monotonic()
+        spent = store.spend().cost_usd
+        self._teachers = Teachers(
+            writer, painter, recipe.teachers.size, store,
+            Budget(recipe.synthesis.budget_usd, spent), {},
+        )  # fmt: skip
+
+    def run(self) -> Outcome:
+        finished = {pipeline.value: count for pipeline, count in self._wanted.items()}
+        is_finished = (
+            self._store.fact("finished") == finished and (self._store.folder / ROWS_FILE).is_file()
+        )
+        queues = [self._load(pipeline) for pipeline in self._wanted]
+        if not is_finished:
+            self._store.state_fact("finished", None)
+            self._teachers.answered = {
+                (a.sample, a.stage): a for a in self._store.attempts() if a.status != "error"
+            }
+            try:
+                asyncio.run(self._fill_all(queues))
+            finally:
+                # Also after a stop or a fault: what is accepted must be there to look at.
+                write_dataset(self._store, self._wanted)
+            self._store.state_fact("finished", finished)
+        self._report(last=True)
+        seconds = time.monotonic() - self._began
+        return Outcome(self._store.folder, self._tally(), self._store.spend(), seconds)
+
+    def _load(self, pipeline: Pipeline) -> _Queue:
+        """Takes up what earlier runs left."""
+        queue = _Queue(pipeline, self._wanted[pipeline])
+        for standing in self._store.standings(pipeline):
+            index = standing.sample.index
+            queue.issued = index + 1
+            match standing.state:
+                case State.ACCEPTED:
+                    queue.seen.add(standing.fingerprint)
+                    queue.waiting[index] = standing
+                case State.CHECKED | State.REJECTED | State.REFUSED:
+                    queue.waiting[index] = standing
+                case _:
+                    queue.unfinished.add(index)
+        # A hole would be a sample that was started after one that left no trace: start that too.
+        known = queue.waiting.keys() | queue.unfinished
+        queue.unfinished |= set(range(queue.issued)) - known
+        self._decide(queue)
+        return queue
+
+    async def _fill_all(self, queues: list[_Queue]) -> None:
+        with self._signals():
+            for queue in queues:
+                await self._fill(queue)
+        if self._stop is not None:
+            raise self._stop
+
+    async def _fill(self, queue: _Queue) -> None:
+        """Keeps samples in flight until enough are accepted or something says stop."""
+        tasks: set[asyncio.Task[Standing]] = set()
+        try:
+            while True:
+                while len(tasks) < self._concurrency and (sample := self._next(queue)) is not None:
+                    tasks.add(asyncio.create_task(self._make(sample)))
+                    queue.in_flight += 1
+                if not tasks:
+                    return
+                ended, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    queue.in_flight -= 1
+                    self._end(queue, task)
+                self._decide(queue)
+                self._store.flush_if_due()
+                self._report()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._store.flush()
+
+    def _next(self, queue: _Queue) -> Sample | None:
+        """The sample to start, if one is needed; never more than could all be accepted."""
+        needed = queue.wanted - queue.accepted
+        if self._limit is not None:
+            needed = min(needed, self._limit - self._made)
+        if self._stop is not None or queue.hopeful >= needed:
+            return None
+        if queue.unfinished:
+            index = min(queue.unfinished)
+            queue.unfinished.remove(index)
+        else:
+            index = queue.issued
+            queue.issued += 1
+        return self._names.sample(queue.pipeline, index)
+
+    async def _make(self, sample: Sample) -> Standing:
+        """Takes one sample to its end."""
+        calls = Calls(sample, self._teachers)
+        calls.reach(State.LEASED)
+        pipeline = prompt_first if sample.pipeline is Pipeline.PROMPT_FIRST else editing
+        try:
+            row = await pipeline.make(sample, calls, self._setting)
+        except Rejected as no:
+            return Standing(sample, State.REJECTED, str(no))
+        except TeacherRefused as no:
+            return Standing(sample, State.REFUSED, str(no))
+        except CallFailed as error:
+            return Standing(sample, State.FAILED, str(error))
+        return Standing(sample, State.CHECKED, row=row)
+
+    def _end(self, queue: _Queue, task: asyncio.Task[Standing]) -> None:
+        error = task.exception()
+        if isinstance(error, Janus4oError):
+            self._stop = self._stop or error
+            return
+        if error is not None:
+            raise error
+        standing = task.result()
+        self._store.update(standing)
+        queue.waiting[standing.sample.index] = standing
+        if standing.state is not State.FAILED:
+            queue.failed = 0
+            return
+        queue.failed += 1
+        if queue.failed >= MAX_FAILED:
+            self._stop = self._stop or Refused(
+                f"{MAX_FAILED} samples in a row got no answer; the last: {standing.reason}",
+                f"see to the teacher, then {AGAIN}",
+            )
+
+    def _decide(self, queue: _Queue) -> None:
+        """Accepts or rejects, in the order of the indices, as far as there is no gap."""
+        while queue.accepted < queue.wanted and queue.undecided in queue.waiting:
+            standing = queue.waiting.pop(queue.undecided)
+            queue.undecided += 1
+            if standing.state is State.CHECKED:
+                standing = self._resolve(queue, standing)
+                self._store.update(standing)
+                self._made += standing.state is State.ACCEPTED
+            if standing.state is State.ACCEPTED:
+                queue.accepted += 1
+                queue.barren = 0
+            else:
+                queue.barren += 1
+                reason = standing.reason.partition(":")[0]
+                self._ends[f"{standing.state.value}: {reason}"] += 1
+        self._accepted[queue.pipeline.value] = queue.accepted
+        if queue.barren >= MAX_BARREN and queue.accepted < queue.wanted:
+            common = ", ".join(f"{end} {n}×" for end, n in self._ends.most_common(3))
+            self._stop = self._stop or Refused(
+                f"{MAX_BARREN} {queue.pipeline.value} samples in a row came to nothing ({common})",
+                "ask for fewer rows or for more variety",
+            )
+        elif self._limit is not None and self._made >= self._limit:
+            short = any(self._accepted[p.value] < count for p, count in self._wanted.items())
+            if short:
+                self._stop = self._stop or BudgetStop(
+                    f"the limit of {self._limit} further rows is reached", AGAIN
+                )
+
+    def _resolve(self, queue: _Queue, standing: Standing) -> Standing:
+        if standing.fingerprint in queue.seen:
+            reason = "duplicate: the same text and pictures as an earlier row"
+            return Standing(standing.sample, State.REJECTED, reason, standing.row)
+        queue.seen.add(standing.fingerprint)
+        return Standing(standing.sample, State.ACCEPTED, "", standing.row)
+
+    def _tally(self) -> Tally:
+        wanted = {pipeline.value: count for pipeline, count in self._wanted.items()}
+        return Tally(
+            dict(self._accepted), wanted, self._made, self._teachers.calls,
+            dict(self._ends), self._teachers.budget.spent_usd,
+        )  # fmt: skip
+
+    def _report(self, last: bool = False) -> None:
+        now = time.monotonic()
+        if self._progress is not None and (last or now - self._reported >= REPORT_SECONDS):
+            self._reported = now
+            self._progress(self._tally())
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM lets what is in flight end; the second stops at once."""
+        loop = asyncio.get_running_loop()
+        main = asyncio.current_task()
+
+        def heard() -> None:
+            if self._stop is None:
+                self._stop = Interrupted("stopped; everything finished is kept", AGAIN)
+            elif main is not None:
+                main.cancel()
+
+        before = {}
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.getsignal(number)
+                loop.add_signal_handler(number, heard)
+        except (ValueError, NotImplementedError, RuntimeError):
+            before.clear()  # not the main thread: whoever runs it hears the signals
+        try:
+            yield
+        except asyncio.CancelledError:
+            raise self._stop or Interrupted("stopped", AGAIN) from None
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)

@@ -1,0 +1,125 @@
+"""One sample on its way from a number to a row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from janus4o.recipe import Recipe
+from janus4o.records import Row
+from janus4o.synth.prompts import DIGEST
+
+
+class Pipeline(StrEnum):
+    """How a sample is made."""
+
+    PROMPT_FIRST = "prompt_first"
+    EDITING = "editing"
+
+
+class State(StrEnum):
+    """How far a sample is. The last four are ends; `failed` is tried again by the next run.
+
+    planned: drawn, nothing asked.          leased: a worker of this run has it.
+    written: the writer answered.           painted: the painter answered.
+    checked: its picture is sound; whether it is accepted depends on the samples before it.
+    rejected: a check said no.              refused: a teacher said no.
+    """
+
+    PLANNED = "planned"
+    LEASED = "leased"
+    WRITTEN = "written"
+    PAINTED = "painted"
+    CHECKED = "checked"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What identifies a sample and everything it draws.
+
+    Attributes:
+        index: 0-based within its pipeline.
+        id: 32 hexadecimal digits, from the recipe's content, the pipeline and the index.
+    """
+
+    pipeline: Pipeline
+    index: int
+    id: str
+
+    @cached_property
+    def seed(self) -> int:
+        """48 bits, so that JSON readers of any language keep it."""
+        return int(self.id[:12], 16)
+
+    def stage_seed(self, stage: str) -> int:
+        """The seed sent with one call; stages must not draw the same numbers as each other."""
+        return int(hashlib.sha256(f"{self.id}/{stage}".encode()).hexdigest()[:12], 16)
+
+    def rng(self, stage: str) -> np.random.Generator:
+        return np.random.default_rng(self.stage_seed(stage))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a sample is, as the store keeps it.
+
+    Attributes:
+        reason: why it was rejected, refused or failed: "check: detail" or "category: message".
+        row: what it becomes once accepted.
+    """
+
+    sample: Sample
+    state: State
+    reason: str = ""
+    row: Row | None = None
+
+    @property
+    def fingerprint(self) -> tuple[str, tuple[str, ...], str] | None:
+        """Equal for two rows that would teach the same thing twice."""
+        if self.row is None:
+            return None
+        return self.row.input_prompt, self.row.input_image, self.row.output_image
+
+
+class Rejected(Exception):
+    """A check said no: `check: detail`."""
+
+
+class TeacherRefused(Exception):
+    """A teacher said no: `category: message`."""
+
+
+class CallFailed(Exception):
+    """A teacher gave no answer, however often it was asked."""
+
+
+def content_of(recipe: Recipe) -> dict[str, Any]:
+    """Everything that determines the samples: the recipe's part and this package's texts."""
+    return {**recipe.content(), "templates": DIGEST}
+
+
+def name_samples(recipe: Recipe) -> SampleNames:
+    """The ids of a recipe's samples."""
+    text = json.dumps(content_of(recipe), sort_keys=True)
+    return SampleNames(hashlib.sha256(text.encode()).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class SampleNames:
+    """Makes samples by number; `content` is the hash of what determines them."""
+
+    content: str
+
+    def sample(self, pipeline: Pipeline, index: int) -> Sample:
+        text = f"{self.content}/{pipeline.value}/{index}"
+        return Sample(pipeline, index, hashlib.sha256(text.encode()).hexdigest()[:32])

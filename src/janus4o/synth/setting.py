@@ -1,0 +1,56 @@
+"""What every sample of a run is made under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from janus4o.errors import RecipeError
+from janus4o.recipe import Recipe, TextToImage
+from janus4o.sketch.wanted import World
+from janus4o.synth import prompts, taxonomy
+from janus4o.synth.checks import Inspector
+from janus4o.synth.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What does not change from sample to sample.
+
+    Attributes:
+        text_to_image: shares of what prompts ask for; sources of edits are drawn by them too.
+        tasks: relative share of each editing task.
+        max_categories: the painter's.
+        size: (width, height) in pixels asked for.
+    """
+
+    taxonomy: Taxonomy
+    text_to_image: TextToImage
+    tasks: dict[str, float]
+    max_categories: int
+    size: tuple[int, int]
+    inspector: Inspector
+
+
+def setting_of(recipe: Recipe, max_categories: int, inspector: Inspector) -> Setting:
+    """What a recipe means.
+
+    Raises:
+        RecipeError: an editing task is not one of the 14, or all shares are zero.
+    """
+    editing = recipe.synthesis.editing
+    for task, share in editing.tasks.items():
+        if task not in prompts.TASK_MEANINGS:
+            known = ", ".join(prompts.TASK_MEANINGS)
+            raise RecipeError(f"synthesis.editing.tasks: unknown task {task!r}", f"known: {known}")
+        if share < 0:
+            raise RecipeError(f"synthesis.editing.tasks.{task} = {share}", "shares are 0 or more")
+    if editing.count and not sum(editing.tasks.values()) > 0:
+        raise RecipeError("synthesis.editing.tasks: all shares are zero", "name a task to ask for")
+    return Setting(
+        taxonomy.of_world(World(recipe.synthesis.world)),
+        recipe.synthesis.text_to_image,
+        dict(sorted(editing.tasks.items())),
+        max_categories,
+        recipe.teachers.size,
+        inspector,
+    )
