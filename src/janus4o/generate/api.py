@@ -119,15 +119,16 @@ class Janus:
         options: GenerateOptions,
         batch: int | None = None,
         progress: Progress | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> list[Generation]:
-        """`generate` with checked options."""
+        """`generate` with checked options; `seeds` gives every prompt its own in place of theirs."""
         how = guidance.for_text_to_image(options.guidance)
         nulls = _Nulls(self.geometry)
         views = []
         for prompt in prompts:
             layout = sequence.text_to_image(prompt, self.geometry, self.model.tokenizer)
             views.append((Branch(layout), *nulls.of(layout, how)))
-        return self._paint(prompts, views, how, options, batch, progress)
+        return self._paint(prompts, views, how, options, batch, progress, seeds)
 
     def edit(
         self,
@@ -167,8 +168,12 @@ class Janus:
         options: GenerateOptions,
         batch: int | None = None,
         progress: Progress | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> list[Generation]:
-        """Many edits, each (sources, instruction), with checked options; `n` pictures of each."""
+        """Many edits, each (sources, instruction), with checked options; `n` pictures of each.
+
+        `seeds` gives every edit its own in place of the options'.
+        """
         how = guidance.for_edit(options.guidance, options.semantic_weight)
         layouts = [
             sequence.edit(text, self.geometry, self.model.tokenizer, len(sources))
@@ -186,7 +191,7 @@ class Janus:
             conditioned = (full, part)[: len(how.weights)]
             views.append((*conditioned, *nulls.of(layout, how)))
         texts = [text for _, text in requests]
-        return self._paint(texts, views, how, options, batch, progress)
+        return self._paint(texts, views, how, options, batch, progress, seeds)
 
     def encode(self, images: Sequence[Source]) -> Tensor:
         """VQ codes of pictures, int64 [B, T]."""
@@ -240,12 +245,16 @@ class Janus:
         options: GenerateOptions,
         batch: int | None,
         progress: Progress | None,
+        seeds: Sequence[int] | None,
     ) -> list[Generation]:
         """Runs all pictures in batches of similar length and returns them prompt-major."""
         if not views:
             return []
+        firsts = [options.seed] * len(views) if seeds is None else seeds
         jobs = [
-            Job(branches, options.seed + index) for branches in views for index in range(options.n)
+            Job(branches, first + index)
+            for branches, first in zip(views, firsts, strict=True)
+            for index in range(options.n)
         ]
         # The longest first: what does not fit in memory fails at once.
         order = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].branches[0].layout))
