@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from janus4o.errors import BadInput
 from janus4o.files import write_atomic
 from janus4o.report.asked import distributions
 from janus4o.report.charts import LineChart, bars, line_chart
@@ -52,10 +53,18 @@ def build(folder: str | Path, out: str | Path | None = None) -> Path:
 
     Raises:
         DataError: the folder holds no run, or a file of it cannot be understood.
+        BadInput: the report cannot be written there.
     """
     folder = Path(folder)
     path = Path(out) if out is not None else folder / REPORT_FILE
-    write_atomic(path, render(read_run(folder)).encode())
+    html = render(read_run(folder))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, html.encode())
+    except OSError as error:
+        raise BadInput(
+            f"the report {str(path)!r} cannot be written: {error.strerror}", "name another --out"
+        ) from error
     return path
 
 
