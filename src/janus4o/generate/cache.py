@@ -13,11 +13,11 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
-class SlicedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
+class SlicedLayer(CacheLayerMixin):
     """One layer's keys and values, [rows, heads, capacity, width], the first `length` filled."""
 
     def __init__(self, capacity: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.capacity = capacity
         self.length = 0
 

@@ -90,7 +90,7 @@ def word_tokenizer(words: Sequence[str], positions: int) -> PreTrainedTokenizerF
     backend.add_special_tokens(
         [AddedToken(name, special=True, normalized=False) for name in (*SPECIALS, UNKNOWN)]
     )
-    fast: PreTrainedTokenizerFast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    fast: PreTrainedTokenizerFast = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token=BOS,
         eos_token=EOS,
