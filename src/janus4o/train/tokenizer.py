@@ -6,7 +6,8 @@ model has to predict the tokenizer's noise. Three phases:
 1. a plain autoencoder of unit-norm latents, no codes yet;
 2. the codebook: one code per distinct patch of the learnable scenes, placed at its mean latent;
 3. the encoder learns to name each patch's code (cross-entropy), the decoder to draw from the codes
-   alone, and the codebook to keep the two apart.
+   alone, and the codebook to keep the two apart;
+4. the decoder alone, on crowded pictures: codes no longer change, edges get sharp.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class TokenizerOptions:
     """How the tokenizer is trained.
 
     Attributes:
-        autoencoder_steps, code_steps: optimiser steps of phase 1 and of phase 3.
+        autoencoder_steps, code_steps, decoder_steps: optimiser steps of phases 1, 3 and 4.
         batch: pictures a step.
         learning_rate: peak AdamW rate; decays to 0 over each phase.
         painted: side in pixels at which scenes are painted before they are shrunk.
@@ -52,6 +53,7 @@ class TokenizerOptions:
 
     autoencoder_steps: int = 400
     code_steps: int = 1300
+    decoder_steps: int = 2500
     batch: int = 16
     learning_rate: float = 1e-3
     painted: int = 128
@@ -60,9 +62,9 @@ class TokenizerOptions:
     seed: int = 0
 
 
-def random_scene(rng: np.random.Generator) -> Scene:
-    """A learnable scene of 1–4 objects in any slots that do not overlap."""
-    wanted = int(rng.integers(1, 5))
+def random_scene(rng: np.random.Generator, fewest: int = 1) -> Scene:
+    """A learnable scene of up to 4 objects (as they fit) in any slots that do not overlap."""
+    wanted = int(rng.integers(fewest, 5))
     slots: list[Slot] = []
     for slot in rng.permutation(np.array(list(Slot), dtype=object)):
         if len(slots) < wanted and not any(overlap(slot, other) for other in slots):
@@ -159,8 +161,8 @@ def train_tokenizer(
                 nn.init.zeros_(module.bias)
     vq.to(memory_format=torch.channels_last).train()
 
-    def batch() -> tuple[Tensor, Tensor, Tensor]:
-        scenes = [random_scene(rng) for _ in range(options.batch)]
+    def batch(fewest: int) -> tuple[Tensor, Tensor, Tensor]:
+        scenes = [random_scene(rng, fewest) for _ in range(options.batch)]
         pictures = np.stack([shrink(scene, options.painted, size) for scene in scenes])
         named = labels.of(pictures)
         grounds = torch.tensor([render.GROUND_RGB[s.background] for s in scenes])
@@ -169,17 +171,23 @@ def train_tokenizer(
 
     started = time.monotonic()
 
-    def phase(steps: int, name: str, loss_of: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
-        optimiser = torch.optim.AdamW(vq.parameters(), lr=options.learning_rate, betas=(0.9, 0.99))
+    def phase(
+        steps: int,
+        name: str,
+        loss_of: Callable[[Tensor, Tensor, Tensor], Tensor],
+        learnt: list[nn.Parameter],
+        fewest: int = 1,
+    ) -> None:
+        optimiser = torch.optim.AdamW(learnt, lr=options.learning_rate, betas=(0.9, 0.99))
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, options.learning_rate, total_steps=steps, pct_start=0.05
+            optimiser, options.learning_rate, total_steps=max(1, steps), pct_start=0.05
         )
         for step in range(steps):
-            pixels, named, ground = batch()
+            pixels, named, ground = batch(fewest)
             loss = loss_of(pixels, named, ground)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(vq.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(learnt, 1.0)
             optimiser.step()
             schedule.step()
             with torch.no_grad():
@@ -199,13 +207,23 @@ def train_tokenizer(
         naming = F.cross_entropy(
             (z @ codebook.T / options.temperature).flatten(0, 1), named.flatten()
         )
+        return naming + draw_only(pixels, named, ground)
+
+    def draw_only(pixels: Tensor, named: Tensor, ground: Tensor) -> Tensor:
+        codebook = F.normalize(vq.quantize.embedding.weight, dim=-1)
         side = size // patch
         drawn = draw_from(vq, codebook[named].unflatten(1, (side, side)))
-        return naming + reconstruction_loss(drawn, pixels, ground)
+        return reconstruction_loss(drawn, pixels, ground)
 
-    phase(options.autoencoder_steps, "autoencoder", autoencode)
+    everything = list(vq.parameters())
+    phase(options.autoencoder_steps, "autoencoder", autoencode, everything)
     _place_codes(vq, labels)
-    phase(options.code_steps, "codes", name_and_draw)
+    phase(options.code_steps, "codes", name_and_draw, everything)
+    drawing = [*vq.decoder.parameters(), *vq.post_quant_conv.parameters()]
+    vq.requires_grad_(False)
+    for parameter in drawing:
+        parameter.requires_grad_(True)
+    phase(options.decoder_steps, "decoder", draw_only, drawing, fewest=4)
     return vq.eval()
 
 
