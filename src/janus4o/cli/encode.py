@@ -1,0 +1,59 @@
+"""`janus4o encode`: a data set's pictures into codes, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from janus4o.cli import console
+
+if TYPE_CHECKING:
+    from janus4o.recipe import Recipe
+    from janus4o.train.codes import Codes
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes, such as model.fit=letterbox.")
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Model whose picture tokenizer to use; default model.init.")
+    ] = None,
+) -> None:
+    """Turn the pictures of RECIPE's data set into codes. A second run does nothing."""
+    from janus4o.recipe import load
+
+    read = load(recipe, overrides)
+    codes = encode(read, init or read.model.init)
+    console.say(f"{len(codes.rows):,} rows in {codes.folder}")
+
+
+def encode(recipe: Recipe, init: str) -> Codes:
+    """The stage itself, in the recipe's run folder."""
+    from janus4o import files
+    from janus4o.rows import open_rows
+    from janus4o.train.encode import encode_rows
+    from janus4o.train.presets import resolve_fit
+    from janus4o.train.start import start_model
+
+    with files.lock(recipe.folder):
+        rows = open_rows(recipe.folder)
+        for problem in rows.problems[:3]:
+            console.warn(problem)
+        model = start_model(init, resolve_fit(recipe), recipe.train.seed)
+        with console.progress(None, "encode", "pictures") as progress:
+
+            def show(done: int, total: int) -> None:
+                progress.total = total
+                progress.update(done)
+
+            codes = encode_rows(rows, model, recipe.folder / "codes", show)
+    if codes.unreadable:
+        console.warn(
+            f"{codes.unreadable} unreadable pictures cost {codes.skipped} rows; "
+            f"see {codes.folder / 'unreadable.jsonl'}"
+        )
+    return codes

@@ -1,0 +1,84 @@
+"""`janus4o train`: fine-tuning, going on where it stopped."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from janus4o.cli import console
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from janus4o.recipe import Recipe
+    from janus4o.train.loop import Metrics, Result
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes, such as train.steps=200.")
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to start: sketch-base, random, a folder or a hub id; default model.init."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Fine-tune on RECIPE's codes. Goes on from the newest checkpoint of the run."""
+    from janus4o.recipe import load
+
+    read = load(recipe, overrides)
+    result = train(read, init or read.model.init, device)
+    console.say(str(result.checkpoint))
+
+
+def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
+    """The stage itself, in the recipe's run folder."""
+    # Threads that wait without spinning: twice as fast where another process wants a core too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from janus4o import files
+    from janus4o.train.codes import codes_folder, open_codes
+    from janus4o.train.loop import train as train_model
+    from janus4o.train.presets import resolve, resolve_fit
+    from janus4o.train.start import start_model
+
+    settings = resolve(recipe.train)
+    with files.lock(recipe.folder):
+        model = start_model(init, resolve_fit(recipe), recipe.train.seed)
+        codes = open_codes(codes_folder(recipe.folder / "codes", model))
+        network: nn.Module = model.network
+        network.to(_pick_device(device))
+        with console.progress(None, "train", "steps") as progress:
+
+            def show(metrics: Metrics, steps: int) -> None:
+                progress.total = steps
+                losses = {"t2i": metrics.t2i_loss, "edit": metrics.edit_loss}
+                shown = {name: value for name, value in losses.items() if value is not None}
+                progress.update(metrics.step, **shown, rate=metrics.rate)
+
+            result = train_model(settings, model, codes, recipe.folder, on_step=show)
+    for problem in result.problems[:3]:
+        console.warn(problem)
+    if len(result.problems) > 3:
+        console.warn(f"and {len(result.problems) - 3} more rows left out")
+    return result
+
+
+def _pick_device(name: str) -> str:
+    import torch
+
+    from janus4o.errors import UsageError
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        raise UsageError(f"there is no device {name!r} here", "--device cpu") from None
+    return name

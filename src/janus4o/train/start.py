@@ -1,0 +1,32 @@
+"""The model a training starts from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from transformers import JanusForConditionalGeneration
+
+from janus4o.model.loading import SKETCH_BASE, JanusModel, load_model
+from janus4o.model.preprocess import Fit
+
+RANDOM = "random"
+
+
+def start_model(init: str, fit: Fit, seed: int = 0) -> JanusModel:
+    """The model `init` names, with float32 weights, set to fit pictures as the recipe says.
+
+    `random` is the sketch base with everything but its picture tokenizer drawn anew from `seed`: the
+    control that shows what the base contributes. Codes stay the same, so both can be compared.
+
+    Raises:
+        CheckpointError: `init` is no usable checkpoint.
+    """
+    if init != RANDOM:
+        return replace(load_model(init, torch.float32), fit=fit)
+    base = load_model(SKETCH_BASE, torch.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = JanusForConditionalGeneration(base.network.config).eval()
+    network.model.vqmodel.load_state_dict(base.network.model.vqmodel.state_dict())
+    return replace(base, network=network, fit=fit, name=RANDOM)
