@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from janus4o.errors import FolderBusy
 
@@ -36,9 +37,8 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
             if durable:
-                os.fsync(file.fileno())
+                sync_file(file)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -46,6 +46,12 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def sync_file(file: BinaryIO) -> None:
+    """Makes what was written to an open file survive a power cut."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_folder(folder: str | Path) -> None:

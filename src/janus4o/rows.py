@@ -22,6 +22,8 @@ from janus4o.records import Row, from_json
 FAMILIES = ("text_to_image", "text_and_image_to_image")
 """Stems of the two JSON arrays and of their archives: text-to-image rows, edit rows."""
 ROWS_FILE = Path("dataset") / "rows.jsonl"
+IMPORTED_FILE = Path("dataset") / "imported.json"
+"""In a run folder: where the data set lies that it uses instead of its own, {"path": …}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,14 @@ def open_rows(folder: str | Path) -> Rows:
         DataError: it is neither, or a row cannot be understood (named).
     """
     folder = Path(folder)
+    if (folder / IMPORTED_FILE).is_file():
+        path = folder / IMPORTED_FILE
+        link = _decode(path.read_bytes(), str(path))
+        if not isinstance(link, dict) or not isinstance(link.get("path"), str):
+            raise DataError(
+                f"{str(path)!r} does not say where the data set lies", "import it again"
+            )
+        return _open_published(Path(link["path"]))
     if (folder / ROWS_FILE).is_file():
         return _open_run(folder)
     if any((folder / f"{family}.json").is_file() for family in FAMILIES):

@@ -30,7 +30,8 @@ class Attributes:
 
     Attributes:
         objects: distinct categories.
-        composition: where the first of two objects stands, seen from the second.
+        composition: where the first of two objects stands, seen from the second, or where on the
+            canvas a lone one does.
     """
 
     objects: tuple[Thing, ...]

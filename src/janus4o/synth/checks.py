@@ -34,7 +34,8 @@ class Inspector(Protocol):
         """Does the picture show what the caption says, and may it be in the training data?"""
 
     def check_edit(self, source: Pixels, instruction: str, pixels: Pixels) -> None:
-        """Is the picture the source with the instruction carried out, and may it be used?"""
+        """Is the picture the source with the instruction carried out, and may it
+        be used?"""
 
 
 class Anything:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
 from janus4o.errors import PromptError
 from janus4o.sketch import detect, exam, grammar, judge
+from janus4o.sketch.captions import parse_shown
+from janus4o.sketch.detect import Detection
 from janus4o.sketch.edit import apply
 from janus4o.sketch.scene import Colour, Scene, Shape
+from janus4o.sketch.view import View
 from janus4o.sketch.wanted import Group, Wanted, unmet
 from janus4o.synth.attributes import Attributes
 from janus4o.synth.checks import Pixels
 from janus4o.synth.sample import Rejected
+
+COLOURLESS = frozenset({View.LINE_ART, View.MAP})
+"""Views that show shapes and places only."""
 
 
 class SketchInspector:
@@ -45,26 +52,28 @@ class SketchInspector:
 
     def check_caption(self, caption: str, pixels: Pixels) -> None:
         try:
-            wanted = grammar.parse_caption(caption)
+            wanted, view = parse_shown(caption)
         except PromptError as error:
             raise Rejected(f"shows_prompt: {error.message}") from None
-        scene = _seen(pixels)
-        if scene is None:
-            raise Rejected("shows_prompt: the picture is not a sketch scene")
-        if reason := unmet(wanted, scene):
+        found = _seen(pixels, view)
+        if found.scene is None:
+            raise Rejected(f"shows_prompt: {found.reason}")
+        if view in COLOURLESS:
+            wanted = Wanted(tuple(replace(group, colour=None) for group in wanted.groups))
+        if reason := unmet(wanted, found.scene):
             raise Rejected(f"shows_prompt: {reason}")
-        self._keep_out(scene)
+        self._keep_out(wanted if view in COLOURLESS else found.scene)
 
     def check_edit(self, source: Pixels, instruction: str, pixels: Pixels) -> None:
-        scene = _seen(source)
-        if scene is None:
-            raise Rejected("does_edit: the source is not a sketch scene")
         try:
             operation = grammar.parse_instruction(instruction)
-            target = apply(operation, scene)
+            found = _seen(source, operation.source_view)
+            if found.scene is None:
+                raise Rejected(f"does_edit: the source: {found.reason}")
+            target = apply(operation, found.scene)
         except PromptError as error:
             raise Rejected(f"does_edit: {error.message}") from None
-        verdict = judge.check_edit(scene, operation, pixels)
+        verdict = judge.check_edit(found.scene, operation, pixels)
         if not verdict.passed:
             raise Rejected(f"does_edit: {verdict.reason}")
         self._keep_out(target)
@@ -74,11 +83,11 @@ class SketchInspector:
             raise Rejected("held_out: the exam asks for this combination")
 
 
-def _seen(pixels: Pixels) -> Scene | None:
+def _seen(pixels: Pixels, view: View) -> Detection:
     """What a picture shows. Sources of edits are looked at twice, so the last few are kept."""
-    return _seen_bytes(pixels.tobytes(), pixels.shape)
+    return _seen_bytes(pixels.tobytes(), pixels.shape, view)
 
 
 @lru_cache(maxsize=256)
-def _seen_bytes(data: bytes, shape: tuple[int, ...]) -> Scene | None:
-    return detect.scene(np.frombuffer(data, np.uint8).reshape(shape)).scene
+def _seen_bytes(data: bytes, shape: tuple[int, ...], view: View) -> Detection:
+    return detect.scene(np.frombuffer(data, np.uint8).reshape(shape), view)

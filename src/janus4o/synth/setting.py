@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from janus4o.errors import RecipeError
 from janus4o.recipe import Recipe, TextToImage
+from janus4o.sketch.edit import EditTask
 from janus4o.sketch.wanted import World
 from janus4o.synth import prompts, taxonomy
 from janus4o.synth.checks import Inspector
@@ -17,12 +18,13 @@ class Setting:
     """What does not change from sample to sample.
 
     Attributes:
-        text_to_image: shares of what prompts ask for; sources of edits are drawn by them too.
+        text_to_image: shares of what prompts ask for.
         tasks: relative share of each editing task.
         max_categories: the painter's.
         size: (width, height) in pixels asked for.
     """
 
+    world: World
     taxonomy: Taxonomy
     text_to_image: TextToImage
     tasks: dict[str, float]
@@ -35,8 +37,10 @@ def setting_of(recipe: Recipe, max_categories: int, inspector: Inspector) -> Set
     """What a recipe means.
 
     Raises:
-        RecipeError: an editing task is not one of the 14, or all shares are zero.
+        RecipeError: an editing task is not one of the 14 or has no exact operation, or all shares
+            are zero.
     """
+    world = World(recipe.synthesis.world)
     editing = recipe.synthesis.editing
     for task, share in editing.tasks.items():
         if task not in prompts.TASK_MEANINGS:
@@ -44,12 +48,15 @@ def setting_of(recipe: Recipe, max_categories: int, inspector: Inspector) -> Set
             raise RecipeError(f"synthesis.editing.tasks: unknown task {task!r}", f"known: {known}")
         if share < 0:
             raise RecipeError(f"synthesis.editing.tasks.{task} = {share}", "shares are 0 or more")
+        if share and (reason := EditTask(task).refused):
+            raise RecipeError(f"synthesis.editing.tasks: {task}: {reason}", "remove this task")
     if editing.count and not sum(editing.tasks.values()) > 0:
         raise RecipeError("synthesis.editing.tasks: all shares are zero", "name a task to ask for")
     return Setting(
-        taxonomy.of_world(World(recipe.synthesis.world)),
+        world,
+        taxonomy.of_world(world),
         recipe.synthesis.text_to_image,
-        dict(sorted(editing.tasks.items())),
+        {task: share for task, share in sorted(editing.tasks.items()) if share > 0},
         max_categories,
         recipe.teachers.size,
         inspector,

@@ -27,7 +27,7 @@ from janus4o.records import from_json
 from janus4o.synth.sample import Pipeline, Sample, Standing, State
 
 STORE_NAME = "store.sqlite"
-GROUP_SECONDS = 0.5
+GROUP_SECONDS = 1.0
 GROUP_CHANGES = 4096
 
 SAMPLES = Table(

@@ -13,6 +13,7 @@ from janus4o.synth.checks import check_changed, check_not_flat, check_picture
 from janus4o.synth.pipelines import prompt_first
 from janus4o.synth.sample import Sample, State
 from janus4o.synth.setting import Setting
+from janus4o.synth.sources import draw_source
 
 
 async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
@@ -22,7 +23,10 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
         Rejected, TeacherRefused, CallFailed
     """
     task = draw_task(sample, setting)
-    source = await prompt_first.draw(sample, calls, setting, "source.")
+    asked_for = draw_source(sample.rng("source"), task, setting.world)
+    source = await prompt_first.draw(
+        asked_for.attributes, calls, setting, "source.", asked_for.form
+    )
     asked = prompts.editing(task)
     written = await calls.write("write", asked, (source.painted.picture,))
     calls.reach(State.WRITTEN)
@@ -45,7 +49,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
             task=task,
             attributes={
                 "source": source.attributes.to_json(),
-                "source_prompt": source.written.text,
+                "source_prompt": source.prompt,
             },
             write_prompt=asked,
             writer=written.model,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from janus4o.records import Provenance, Row
 from janus4o.synth import attributes, prompts
 from janus4o.synth.attributes import Attributes
-from janus4o.synth.calls import Calls, Painted, Written
+from janus4o.synth.calls import Calls, Painted
 from janus4o.synth.checks import Pixels, check_not_flat, check_picture
 from janus4o.synth.sample import Sample, State
 from janus4o.synth.setting import Setting
@@ -19,12 +19,15 @@ class Drawn:
 
     Attributes:
         asked: the exact text sent to the writer.
+        prompt: what the painter was sent.
+        writer: the model that wrote it.
         pixels: uint8 RGB [H, W, 3].
     """
 
     attributes: Attributes
     asked: str
-    written: Written
+    prompt: str
+    writer: str
     painted: Painted
     pixels: Pixels
 
@@ -35,11 +38,18 @@ class Drawn:
 
 
 async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
-    """A text-to-image row."""
-    drawn = await draw(sample, calls, setting)
+    """A text-to-image row.
+
+    Raises:
+        Rejected, TeacherRefused, CallFailed
+    """
+    asked_for = attributes.draw(
+        sample.rng("attributes"), setting.taxonomy, setting.text_to_image, setting.max_categories
+    )
+    drawn = await draw(asked_for, calls, setting)
     calls.reach(State.PAINTED)
     return Row(
-        input_prompt=drawn.written.text,
+        input_prompt=drawn.prompt,
         output_image=drawn.painted.name,
         output_image_resolution=drawn.resolution,
         provenance=Provenance(
@@ -48,7 +58,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
             task=drawn.attributes.kind,
             attributes=drawn.attributes.to_json(),
             write_prompt=drawn.asked,
-            writer=drawn.written.model,
+            writer=drawn.writer,
             painter=drawn.painted.model,
             seed=sample.seed,
             checks=dict.fromkeys(("decodes", "size", "not_flat", "shows_prompt"), True),
@@ -56,25 +66,25 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     )
 
 
-async def draw(sample: Sample, calls: Calls, setting: Setting, prefix: str = "") -> Drawn:
-    """Draws attributes, has a prompt written and a picture painted.
+async def draw(
+    asked_for: Attributes, calls: Calls, setting: Setting, prefix: str = "", form: str = ""
+) -> Drawn:
+    """Has a prompt written for some attributes and a picture painted.
 
     Args:
         prefix: put before the names of the stages, so that one sample can do this beside others.
+        form: words put before the prompt, for a picture that is not plain ("line art of").
 
     Raises:
         Rejected, TeacherRefused, CallFailed
     """
-    shares = setting.text_to_image
-    drawn = attributes.draw(
-        sample.rng(f"{prefix}attributes"), setting.taxonomy, shares, setting.max_categories
-    )
-    setting.inspector.allow(drawn)
-    asked = prompts.prompt_first(drawn)
+    setting.inspector.allow(asked_for)
+    asked = prompts.prompt_first(asked_for)
     written = await calls.write(f"{prefix}write", asked)
     calls.reach(State.WRITTEN)
-    painted = await calls.paint(f"{prefix}paint", written.text)
+    prompt = f"{form} {written.text}" if form else written.text
+    painted = await calls.paint(f"{prefix}paint", prompt)
     pixels = check_picture(painted.picture.data, setting.size)
     check_not_flat(pixels)
-    setting.inspector.check_caption(written.text, pixels)
-    return Drawn(drawn, asked, written, painted, pixels)
+    setting.inspector.check_caption(prompt, pixels)
+    return Drawn(asked_for, asked, prompt, written.model, painted, pixels)
