@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "synth": CORE | WORLDS,
     "report": CORE | WORLDS,
     "serve": CORE | WORLDS | STAGES | {"model"},
-    "cli": CORE | WORLDS | STAGES | {"model", "serve"},
+    "cli": CORE | WORLDS | STAGES | {"model", "serve", ""},
     "": CORE | {"model", "generate"},  # janus4o/__init__.py, the Python API
 }
 """Part → the other parts it may import. A part always may import itself."""
@@ -48,8 +48,11 @@ HTTP = {"httpx", "httpx2", "requests", "aiohttp", "openai", "google", "anthropic
 WEB = {"fastapi", "uvicorn", "gradio", "starlette"}
 
 TORCH_PARTS = {"model", "generate", "train"}
-TORCH_FILES = {"janus4o.cli.doctor"}  # asks torch which devices there are
-"""Files outside `TORCH_PARTS` that may import torch, each named for what it needs it for."""
+TORCH_FILES = {
+    "janus4o.cli.doctor": "which devices there are",
+    "janus4o.cli.train": "whether the device asked for is there",
+}
+"""Files outside `TORCH_PARTS` that may import torch, and what they ask it."""
 
 VAGUE = {"utils", "util", "common", "base", "manager", "helpers", "misc"}
 

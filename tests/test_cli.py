@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -33,14 +34,20 @@ def run(*args: str, cwd: Path | None = None, **env: str) -> subprocess.Completed
 def test_help_names_every_verb_and_is_fast() -> None:
     seconds = []
     for _ in range(3):
-        begun = time.monotonic()
+        before = processor_seconds()
         done = run("--help")
-        seconds.append(time.monotonic() - begun)
+        seconds.append(processor_seconds() - before)
     assert done.returncode == 0
     for verb in app.VERBS:
         assert f" {verb} " in done.stdout, verb
-    # Half a second is the promise on a quiet machine; tests run on busy ones.
-    assert min(seconds) < 1.0, seconds
+    # Processor time, because a wall clock on a busy machine measures its neighbours.
+    assert min(seconds) < 0.5, seconds
+
+
+def processor_seconds() -> float:
+    """What ended children of this process computed so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def entry_points(file: Path) -> set[str]:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -40,6 +40,9 @@ class Verb:
     group: str
     file: str = ""
 
+
+MODEL_PACKAGES = {"torch", "transformers", "safetensors", "tokenizers"}
+"""What the extra `model` brings."""
 
 DATA, MODEL, WHOLE = "Data", "Model", "All of it"
 
@@ -100,7 +103,8 @@ def build(args: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     called = next((word for word in args if not word.startswith("-")), None)
     for name, verb in VERBS.items():
-        module = _load(name, verb) if name == called else None
+        file = f"janus4o.cli.{verb.file or name}"
+        module = importlib.import_module(file) if name == called else None
         if isinstance(sub := getattr(module, "app", None), typer.Typer):
             app.add_typer(sub, name=name, help=verb.help, rich_help_panel=verb.group)
             continue
@@ -119,28 +123,19 @@ def _run(args: list[str]) -> int:
             return UsageError.exit_code
         message = problem.format_message().rstrip(".")
         raise UsageError(message[:1].lower() + message[1:], f"see {where} --help") from None
+    except ModuleNotFoundError as problem:
+        package = (problem.name or "").partition(".")[0]
+        if package not in MODEL_PACKAGES:
+            raise
+        raise Refused(
+            f"this needs {package}, which is not installed",
+            "pip install 'janus4o[model]' (or make setup)",
+        ) from None
     except typer.Abort:
         raise Interrupted("stopped", "run the same command again to go on") from None
     if code == 130:  # what Typer makes of a KeyboardInterrupt
         raise Interrupted("stopped", "run the same command again to go on")
     return code if isinstance(code, int) else 0
-
-
-def _load(name: str, verb: Verb) -> ModuleType:
-    try:
-        return importlib.import_module(f"janus4o.cli.{verb.file or name}")
-    except ModuleNotFoundError as problem:
-        package = (problem.name or "").partition(".")[0]
-        if package in {"torch", "transformers", "safetensors", "tokenizers"}:
-            raise _missing(name, package) from None
-        raise
-
-
-def _missing(verb: str, package: str) -> Refused:
-    return Refused(
-        f"`janus4o {verb}` needs {package}, which is not installed",
-        "pip install 'janus4o[model]' (or make setup)",
-    )
 
 
 def _version(asked: bool) -> None:
