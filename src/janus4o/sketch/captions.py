@@ -22,6 +22,7 @@ from janus4o.sketch.phrases import (
     noun_phrase,
 )
 from janus4o.sketch.scene import Lighting, Shot, Style
+from janus4o.sketch.view import View
 from janus4o.sketch.wanted import Group, Relation, Wanted
 
 
@@ -126,3 +127,21 @@ def _read_subject(reader: Reader) -> tuple[tuple[Group, ...], Relation | None]:
     elif len(groups) > 1:
         raise reader.confused("'and'")
     return tuple(groups), None
+
+
+VIEW_PREFIXES: dict[View, str] = {
+    View.LINE_ART: "line art of",
+    View.MAP: "a segmentation map of",
+    View.PIXELATED: "a pixelated picture of",
+    View.LEFT_HALF: "the left half of",
+}
+"""Pictures that edits start from can be asked for by a prefix."""
+
+
+def parse_shown(text: str) -> tuple[Wanted, View]:
+    """Reads a caption that may begin with a view, as 'line art of a circle'; see `parse_caption`."""
+    reader = Reader(text)
+    view = reader.choice(VIEW_PREFIXES) or View.PLAIN
+    wanted = read_caption(reader)
+    reader.finish()
+    return wanted, view

@@ -65,6 +65,10 @@ GROUND_LIMIT = 0.11
 QUARTER_LIMIT = 0.35
 """How much worse than the best explanation of a quarter the object found may be, as a fraction of
 what separates the object from that explanation there."""
+MARGIN_LIMIT = 0.2
+"""Least confidence of a detection."""
+MOSAIC_LIMIT = 0.12
+"""Largest standard deviation of the colour within a tile of a pixelated picture."""
 OBJECT_COST = 1.0
 """Squared error an object has to explain before it is believed."""
 
@@ -104,6 +108,8 @@ class _Bank:
         slots: slots an object may be in; sets_SN: which of them (N) each possible set (S) holds.
         known: pixels that the view shows, bool [SIZE, SIZE].
         grounds: each background and light, with its canvas 0–1 [SIZE, SIZE, 3].
+        edge: known pixels that no object reaches, bool [SIZE, SIZE].
+        rimmed: numbers of the masks that have a rim.
     """
 
     view: View
@@ -118,12 +124,13 @@ class _Bank:
     known: NDArray[np.bool_]
     grounds: tuple[tuple[Background, Lighting, Floats], ...]
 
-    @property
-    def edge(self) -> NDArray[np.bool_]:
-        """Known pixels that no object reaches."""
-        inner = np.zeros((SIZE, SIZE), bool)
-        inner[_EDGE:-_EDGE, _EDGE:-_EDGE] = True
-        return self.known & ~inner
+    edge: NDArray[np.bool_]
+    rimmed: NDArray[np.int64]
+
+    def lit(self, lighting: Lighting) -> tuple[Floats, Floats]:
+        """The colours of objects and rims in this light."""
+        gain = np.array(LIGHT_GAIN[lighting], np.float32)
+        return self.rgb_MC3 * gain, self.rim_C3 * gain
 
 
 def scene(pixels: Pixels, view: View = View.PLAIN) -> Detection:
@@ -140,7 +147,10 @@ def scene(pixels: Pixels, view: View = View.PLAIN) -> Detection:
         raise ValueError(f"pictures are uint8 [H, W, 3], not {pixels.dtype} {pixels.shape}")
     if pixels.shape[0] != pixels.shape[1] or pixels.shape[0] < 32:
         return Detection(None, "a sketch picture is square and at least 32 pixels wide", 1.0, 0.0)
-    return _Search(_canonical(pixels, view), _bank(view)).run()
+    canonical = _canonical(pixels, view)
+    if view is View.PIXELATED and float(_within_tiles(canonical).max()) > MOSAIC_LIMIT:
+        return Detection(None, "the picture is not pixelated", 1.0, 0.0)
+    return _Search(canonical, _bank(view)).run()
 
 
 def _canonical(pixels: Pixels, view: View) -> Floats:
@@ -162,10 +172,10 @@ class _Search:
     def run(self) -> Detection:
         bank = self.bank
         edge = self.pixels[bank.edge]
-        errors = [float(np.square(edge - g).mean()) for g in _edge_colours(bank.view)]
-        best = int(np.argmin(errors))
-        if errors[best] ** 0.5 > EDGE_LIMIT:
-            return Detection(None, "no known background", errors[best] ** 0.5, 0.0)
+        errors = np.sqrt(np.square(_edge_colours(bank.view) - edge).mean((1, 2)))
+        best = int(errors.argmin())
+        if errors[best] > EDGE_LIMIT:
+            return Detection(None, "no known background", float(errors[best]), 0.0)
         background, lighting, canvas = bank.grounds[best]
         cost_qNMC, empty_N = self._costs(best)
         combos = len({(style, shot) for style, shot, _ in bank.kinds})
@@ -194,50 +204,44 @@ class _Search:
             confidence = min(confidence, margin)
             if torn and not reason:
                 reason = f"the object at the {bank.slots[n].value} is malformed"
+        if not reason and confidence < MARGIN_LIMIT:
+            reason = "an object could as well be another"
         if reason:
-            return Detection(None, reason, residual, 0.0)
+            return Detection(None, reason, residual, confidence)
         return Detection(result, "", residual, confidence)
 
     def _costs(self, which: int) -> tuple[Floats, Floats]:
-        """Squared error of every object in every slot [q, N, M, C], and of no object [N]."""
+        """Squared error of every object in every slot [q, N, M, C], and of no object [N].
+
+        An object's window is G(1 - b - r) + b·C + r·R for background G, colour C, rim R and
+        coverages b, r. Multiplied out, all that depends on the picture are products of it with
+        the coverages; `_fixed_costs` holds the rest.
+        """
         bank = self.bank
         _, lighting, canvas = bank.grounds[which]
-        fixed_qNM, cross_qNM3, rim_cross_qNM3 = _ground_terms(bank.view, which)
-        gain = _gain(bank.view, lighting)
-        rgb_MC3, rim_C3 = bank.rgb_MC3 * gain, bank.rim_C3 * gain
-        rest = self.pixels - canvas
-        x_qNp3 = _windows(rest, bank.slots)
+        rgb_MC3, rim_C3 = bank.lit(lighting)
+        x_qNp3 = _windows(self.pixels - canvas, bank.slots)
         xg_qNp = (x_qNp3 * _windows(canvas, bank.slots)).sum(3)
         q, n, p, _ = x_qNp3.shape
-        masks = len(bank.kinds)
-        flat = x_qNp3.transpose(0, 1, 3, 2).reshape(q, n * 3, p)
-        by_body = (flat @ bank.body_qpM).reshape(q, n, 3, masks).transpose(0, 1, 3, 2)
-        by_rim = (flat @ bank.rim_qpM).reshape(q, n, 3, masks).transpose(0, 1, 3, 2)
-        covered = bank.body_qpM + bank.rim_qpM
-        empty_qN = np.square(x_qNp3).sum((2, 3))
-        base = empty_qN[..., None] + 2 * (xg_qNp @ covered) + fixed_qNM
-        body, rim_sum = by_body + cross_qNM3, by_rim + rim_cross_qNM3
-        squares = (
-            np.square(rgb_MC3).sum(2) * np.square(bank.body_qpM).sum(1)[..., None]
-            + np.square(rim_C3).sum(1) * np.square(bank.rim_qpM).sum(1)[..., None]
-            + 2 * (rgb_MC3 * rim_C3).sum(2) * (bank.body_qpM * bank.rim_qpM).sum(1)[..., None]
-        )
-        cost = (
-            base[..., None]
-            - 2 * np.einsum("qnmk,mck->qnmc", body, rgb_MC3)
-            - 2 * rim_sum @ rim_C3.T
-            + squares[:, None]
-        )
+        flat = np.ascontiguousarray(x_qNp3.transpose(0, 1, 3, 2)).reshape(q, n * 3, p)
+        empty_qN = np.square(flat).reshape(q, n, -1).sum(2)
+        base = empty_qN[..., None] + 2 * (xg_qNp @ (bank.body_qpM + bank.rim_qpM))
+        cost = _fixed_costs(bank.view, which) + base[..., None]
+        by_body = (flat @ bank.body_qpM).reshape(q, n, 3, -1).transpose(0, 1, 3, 2)
+        cost -= 2 * _by_colour(by_body, rgb_MC3)
+        rimmed = bank.rimmed
+        by_rim = (flat @ bank.rim_qpM[..., rimmed]).reshape(q, n, 3, -1).transpose(0, 1, 3, 2)
+        cost[:, :, rimmed] -= 2 * (by_rim @ rim_C3.T)
         return np.asarray(cost, np.float32), np.asarray(empty_qN.sum(0), np.float32)
 
     def _drawn(self, canvas: Floats, lighting: Lighting, n: int, m: int, c: int) -> Floats:
         """The window of slot n with object (m, c) in it, [q, p, 3]."""
         bank = self.bank
-        gain = _gain(bank.view, lighting)
+        rgb_MC3, rim_C3 = bank.lit(lighting)
         back = _windows(canvas, bank.slots[n : n + 1])[:, 0]
         body, border = bank.body_qpM[..., m, None], bank.rim_qpM[..., m, None]
-        drawn = back * (1 - body - border) + body * (bank.rgb_MC3[m, c] * gain)
-        return np.asarray(drawn + border * (bank.rim_C3[c] * gain), np.float32)
+        drawn = back * (1 - body - border) + body * rgb_MC3[m, c]
+        return np.asarray(drawn + border * rim_C3[c], np.float32)
 
     def _unexplained(
         self, canvas: Floats, lighting: Lighting, found: list[tuple[int, int, int]]
@@ -301,10 +305,6 @@ class _Search:
         return min(max(margin, 0.0), 1.0), torn
 
 
-def _gain(view: View, lighting: Lighting) -> Floats:
-    return np.array(LIGHT_GAIN[lighting], np.float32)
-
-
 def _centre(slot: Slot) -> tuple[int, int]:
     x, y = SLOT_CENTRES[slot]
     return round(x * SIZE), round(y * SIZE)
@@ -364,7 +364,8 @@ def _bank(view: View) -> _Bank:
         styles, shots = (Style.FLAT,), (Shot.MEDIUM,)
         grounds = [(b, x, _tiled(g)) for b, x, g in grounds]
     kinds = tuple((style, shot, shape) for style in styles for shot in shots for shape in Shape)
-    bodies, rims = [], []
+    bodies: list[Floats] = []
+    rims: list[Floats] = []
     for style, shot, shape in kinds:
         radius = RADIUS * SIZE * SHOT_SCALE[shot]
         border = rim(shape, radius, style)
@@ -376,6 +377,8 @@ def _bank(view: View) -> _Bank:
         [[_object_rgb(view, shape, colour) for colour in colours] for _, _, shape in kinds],
         np.float32,
     )
+    edge = known.copy()
+    edge[_EDGE:-_EDGE, _EDGE:-_EDGE] = False
     rim_C3 = np.array([rim_rgb(colour) for colour in colours], np.float32)
     return _Bank(
         view,
@@ -389,6 +392,8 @@ def _bank(view: View) -> _Bank:
         _possible_sets(slots),
         known,
         tuple(grounds),
+        edge,
+        np.array([m for m, one in enumerate(rims) if one.any()], np.int64),
     )
 
 
@@ -409,6 +414,13 @@ def _tiled(image: Floats) -> Floats:
     h, w, k = image.shape
     means = image.reshape(h // tile, tile, w // tile, tile, k).mean((1, 3))
     return np.asarray(means.repeat(tile, 0).repeat(tile, 1), np.float32)
+
+
+def _within_tiles(image: Floats) -> Floats:
+    """Standard deviation of the colour within each tile of a mosaic."""
+    tile = SIZE // MOSAIC
+    off = (image - _tiled(image)).reshape(MOSAIC, tile, MOSAIC, tile, 3)
+    return np.asarray(np.sqrt(np.square(off).mean((1, 3)).max(2)), np.float32)
 
 
 def _quartered(masks: list[Floats]) -> Floats:
@@ -437,14 +449,30 @@ def _edge_colours(view: View) -> Floats:
 
 
 @lru_cache(maxsize=128)
-def _ground_terms(view: View, which: int) -> tuple[Floats, Floats, Floats]:
-    """The parts of the squared error that depend on the background only: [q,N,M], 2 × [q,N,M,3]."""
+def _fixed_costs(view: View, which: int) -> Floats:
+    """The part of the squared error that does not depend on the picture, [q, N, M, C]."""
     bank = _bank(view)
-    back_qNp3 = _windows(bank.grounds[which][2], bank.slots)
-    covered = bank.body_qpM + bank.rim_qpM
-    fixed = np.square(back_qNp3).sum(3) @ np.square(covered)
+    _, lighting, canvas = bank.grounds[which]
+    rgb_MC3, rim_C3 = bank.lit(lighting)
+    body, border = bank.body_qpM, bank.rim_qpM
+    covered = body + border
+    back_qNp3 = _windows(canvas, bank.slots)
     q, n, p, _ = back_qNp3.shape
-    flat = back_qNp3.transpose(0, 1, 3, 2).reshape(q, n * 3, p)
-    cross = (flat @ (covered * bank.body_qpM)).reshape(q, n, 3, -1).transpose(0, 1, 3, 2)
-    rim_cross = (flat @ (covered * bank.rim_qpM)).reshape(q, n, 3, -1).transpose(0, 1, 3, 2)
-    return fixed, np.ascontiguousarray(cross), np.ascontiguousarray(rim_cross)
+    flat = np.ascontiguousarray(back_qNp3.transpose(0, 1, 3, 2)).reshape(q, n * 3, p)
+    by_body = (flat @ (covered * body)).reshape(q, n, 3, -1).transpose(0, 1, 3, 2)
+    by_rim = (flat @ (covered * border)).reshape(q, n, 3, -1).transpose(0, 1, 3, 2)
+    objects_qMC = (
+        np.square(rgb_MC3).sum(2) * np.square(body).sum(1)[..., None]
+        + np.square(rim_C3).sum(1) * np.square(border).sum(1)[..., None]
+        + 2 * (rgb_MC3 * rim_C3).sum(2) * (body * border).sum(1)[..., None]
+    )
+    grounds_qNM = np.square(back_qNp3).sum(3) @ np.square(covered)
+    both = _by_colour(by_body, rgb_MC3) + by_rim @ rim_C3.T
+    return np.asarray(objects_qMC[:, None] + grounds_qNM[..., None] - 2 * both, np.float32)
+
+
+def _by_colour(sums_qNM3: Floats, rgb_MC3: Floats) -> Floats:
+    """Dot products with the colours, [q, N, M, C]."""
+    if rgb_MC3.shape[1] == 1:  # each mask has a colour of its own
+        return np.asarray((sums_qNM3 * rgb_MC3[:, 0]).sum(3, keepdims=True), np.float32)
+    return np.asarray(sums_qNM3 @ rgb_MC3[0].T, np.float32)

@@ -57,8 +57,7 @@ def instructions(operation: Operation) -> list[str]:
                 f"exchange {refer(first)} and {refer(second)}",
             ]
         case edit.Move(target, slot):
-            # The comma ends the description of what is moved.
-            return [f"move {refer(target)}, {SLOT_PHRASES[slot]}"]
+            return [f"move {refer(target)} to stand {SLOT_PHRASES[slot]}"]
         case edit.Light(lighting):
             return [f"show the picture in {lighting.value} light"]
         case edit.SetStyle(style):
@@ -201,9 +200,7 @@ def _read_swap(reader: Reader) -> Operation:
 
 def _read_move(reader: Reader) -> Operation:
     target = _read_reference(reader)
-    if target.slot is not None and reader.done:
-        return edit.Move(Reference(target.shape, target.colour), target.slot)
-    reader.take(",")
+    reader.expect("to stand")
     return edit.Move(target, _read_slot(reader))
 
 

@@ -86,7 +86,7 @@ VOCABULARY: tuple[str, ...] = tuple(
 _RICH_WORDS = (
     "style light shot line art segmentation map pixelated half the show as it look like old "
     "photograph silent film sharpen extend storyboard day variation instead combine shape "
-    "every object s artist by"
+    "stand"
 )
 
 KNOWN_WORDS = frozenset(
@@ -139,12 +139,16 @@ def listing(phrases: list[str]) -> str:
     return f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 
+class UnknownWord(PromptError):
+    """The text holds a word that is not of the sketch world."""
+
+
 class Reader:
     """Reads a text word by word.
 
     Raises:
-        PromptError: on construction, when the text is empty or holds an unknown word (named);
-            later, when the words make no sense at some place (quoted).
+        UnknownWord: on construction, when the text holds an unknown word (named).
+        PromptError: when it is empty or, later, makes no sense at some place (quoted).
     """
 
     def __init__(self, text: str) -> None:
@@ -154,7 +158,7 @@ class Reader:
             raise PromptError("the prompt is empty", "write what to draw, e.g. 'a red circle'")
         for word in self.words:
             if word not in KNOWN_WORDS:
-                raise PromptError(
+                raise UnknownWord(
                     f"the sketch world does not know the word {word!r}",
                     f"it knows {', '.join(s.value for s in Shape)} and a few more words",
                 )

@@ -164,6 +164,4 @@ def overlap(a: Slot, b: Slot) -> bool:
 
 def in_reading_order(items: tuple[Item, ...]) -> tuple[Item, ...]:
     """The items sorted from the top down, then from left to right."""
-    return tuple(
-        sorted(items, key=lambda i: (SLOT_CENTRES[i.slot][1], SLOT_CENTRES[i.slot][0]))
-    )
+    return tuple(sorted(items, key=lambda i: (SLOT_CENTRES[i.slot][1], SLOT_CENTRES[i.slot][0])))
