@@ -17,7 +17,7 @@ class SlicedLayer(CacheLayerMixin):
     """One layer's keys and values, [rows, heads, capacity, width], the first `length` filled."""
 
     def __init__(self, capacity: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.capacity = capacity
         self.length = 0
 

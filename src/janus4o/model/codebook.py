@@ -22,10 +22,15 @@ PIXELS_AT_ONCE = 16 * 64 * 64
 
 
 def normalise_codebook(network: JanusForConditionalGeneration) -> None:
-    """Makes every codebook row a unit vector, in place. Decoding does not change by it."""
+    """Makes every codebook row a unit vector, in place. Decoding does not change by it.
+
+    Rows that are unit vectors already stay bit for bit, so loading what was saved changes nothing.
+    """
     weight = network.model.vqmodel.quantize.embedding.weight
     with torch.no_grad():
-        weight.copy_(F.normalize(weight.float(), dim=-1))
+        rows = weight.float()
+        is_off = (rows.norm(dim=-1, keepdim=True) - 1).abs() > 1e-6
+        weight.copy_(torch.where(is_off, F.normalize(rows, dim=-1), rows))
 
 
 @torch.no_grad()

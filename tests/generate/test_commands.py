@@ -1,0 +1,91 @@
+"""`janus4o generate`, `edit` and `describe` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from janus4o.cli.app import main
+from janus4o.generate.api import Janus
+from janus4o.images import read_metadata
+from janus4o.model.loading import save_model
+
+
+@pytest.fixture(scope="module")
+def checkpoint(janus: Janus, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("model") / "checkpoint"
+    save_model(janus.model, folder)
+    return str(folder)
+
+
+def test_pictures_say_how_they_were_made(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a blue square\n\n", encoding="utf-8")
+    line = ["generate", "a red circle", "--prompts", str(prompts), "-n", "2", "--seed", "4"]
+    line += ["--model", checkpoint, "--out", str(tmp_path / "out")]
+    assert main([*line, "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(one["prompt"], one["seed"]) for one in listed] == [
+        (prompt, seed) for prompt in ("a red circle", "a blue square") for seed in (4, 5)
+    ]
+    inside = read_metadata(listed[1]["file"])
+    assert (inside["prompt"], inside["seed"], inside["model"]) == ("a red circle", "5", checkpoint)
+    assert main(line) == 0
+    again = capsys.readouterr().out.splitlines()
+    assert not set(again) & {one["file"] for one in listed}, "a picture was overwritten"
+    assert Path(again[0]).read_bytes() == Path(listed[0]["file"]).read_bytes()
+
+
+def test_edit_and_describe(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--model", checkpoint, "--out", str(tmp_path)]
+    assert main(["generate", "a red circle", *out]) == 0
+    source = capsys.readouterr().out.strip()
+    assert main(["edit", source, source, "make it blue", "--semantic-weight", "1", *out]) == 0
+    inside = read_metadata(capsys.readouterr().out.strip())
+    assert inside["prompt"] == "make it blue"
+    assert inside["semantic_weight"] == "1"
+    assert inside["sources"].splitlines() == [Path(source).name] * 2
+    line = ["describe", source, "what is this", "--model", checkpoint, "--longest", "3"]
+    assert main([*line, "--json"]) == 0
+    assert "answer" in json.loads(capsys.readouterr().out)
+
+
+def test_unknown_words_and_special_tokens_are_warned_about(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["generate", "a red zebra <|User|>", "--model", checkpoint, "--out", str(tmp_path)]
+    assert main(line) == 0
+    warned = capsys.readouterr().err
+    assert "does not know the words: zebra\n" in warned
+    assert "<|User|>" in warned
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        (["generate"], 2, "no prompt"),
+        (["generate", " "], 3, "the prompt is empty"),
+        (["generate", "a", "--prompts", "nowhere.txt"], 3, "cannot read 'nowhere.txt'"),
+        (["generate", "a", "--model", "nowhere"], 3, "no checkpoint folder"),
+        (["edit", "make it blue"], 2, "needs a source picture"),
+        (["edit", "nowhere.png", "make it blue"], 3, "nowhere.png"),
+        (["edit", __file__, "make it blue"], 3, "not a PNG"),
+        (["edit", "nowhere.png", __file__], 2, "is a file"),
+        (["describe", __file__, "what is this"], 3, "not a PNG"),
+        (["describe", "nowhere.png", ""], 3, "the question is empty"),
+    ],
+)
+def test_bad_input_is_one_line_with_its_remedy(
+    line: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line) == code
+    told = capsys.readouterr().err
+    assert said in told
+    assert " → " in told
+    assert told.count("\n") == 1
