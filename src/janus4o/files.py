@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import shlex
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from typing import BinaryIO
 from janus4o.errors import FolderBusy
 
 LOCK_NAME = ".lock"
+_numbers = itertools.count()
 
 
 def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None:
@@ -31,9 +32,8 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
             Without it a kill of this process is still harmless; follow with `sync_filesystem`.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part"
-    )
+    temporary = path.parent / f".{path.name[:80]}.{os.getpid()}-{next(_numbers)}.part"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

@@ -219,8 +219,10 @@ class _Run:
             finally:
                 # Also after a stop or a fault: what is accepted must be there to look at.
                 write_dataset(self._store, self._wanted)
+                self._report(last=True)
             self._store.state_fact("finished", finished)
-        self._report(last=True)
+        else:
+            self._report(last=True)
         seconds = time.monotonic() - self._began
         return Outcome(self._store.folder, self._tally(), self._store.spend(), seconds)
 

@@ -1,0 +1,50 @@
+"""`janus4o export`: a data set in the published layout."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from janus4o.cli import console
+
+
+class Format(StrEnum):
+    SHAREGPT = "sharegpt"
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a data set.")],
+    form: Annotated[
+        Format, typer.Option("--format", help="sharegpt: two JSON arrays and tars.")
+    ] = Format.SHAREGPT,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; default export/<format> in RUN.")
+    ] = None,
+    provenance: Annotated[
+        bool, typer.Option("--provenance", help="Keep how each row came to be beside its keys.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written.")] = False,
+) -> None:
+    """Write RUN's data set in the layout of ShareGPT-4o-Image. The same rows give the same bytes."""
+    from janus4o.synth.export import export_sharegpt
+
+    done = export_sharegpt(run, out or run / "export" / form.value, provenance=provenance)
+    for problem in done.problems[:10]:
+        console.warn(problem)
+    if as_json:
+        console.json(
+            {
+                "folder": str(done.folder),
+                "rows": done.rows,
+                "parts": done.parts,
+                "problems": done.problems,
+            }
+        )
+        return
+    if len(done.problems) > 10:
+        console.warn(f"and {len(done.problems) - 10:,} more; --json lists them all")
+    rows = ", ".join(f"{count:,} {family}" for family, count in done.rows.items())
+    console.say(f"{rows} rows in {done.folder}")

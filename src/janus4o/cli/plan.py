@@ -1,0 +1,58 @@
+"""`janus4o plan`: what a recipe would ask for, call, cost, need and take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from janus4o.cli import console
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes, such as synthesis.editing.count=100.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Reckon RECIPE without asking anybody anything: nothing is spent and nothing is written."""
+    from janus4o.cli.teachers import hire
+    from janus4o.recipe import load
+    from janus4o.synth.plan import plan
+
+    read = load(recipe, overrides)
+    staff = hire(read)
+    made = plan(read, staff.writer, staff.painter, staff.inspector)
+    if as_json:
+        console.json(made.to_json())
+        return
+    decay = read.synthesis.text_to_image.category_decay
+    cost = "unknown: a price is not known" if made.cost_usd is None else f"${made.cost_usd:.2f}"
+    budget = "none" if made.budget_usd is None else f"${made.budget_usd:.2f}"
+    rows: list[tuple[str, Any]] = [
+        ("run folder", read.folder),
+        ("teachers", f"{staff.writer.name} writes, {staff.painter.name} paints"),
+        *((f"rows, {name}", f"{count:,}") for name, count in made.rows.items()),
+        ("prompts", _shares(made.kinds)),
+        ("edits", _shares(made.tasks)),
+        (
+            "object categories",
+            f"1..{made.max_categories}, mean {made.mean_categories:.2f} "
+            f"(λ = {decay:g}; over 1..100 the mean is {made.full_mean_categories:.2f}, "
+            f"{made.mass_cut:.2%} of it is cut)",
+        ),
+        (
+            "kept for the exam",
+            f"{made.kept_out:.1%} of what is drawn; not asked for, costs no call",
+        ),
+        ("calls", f"{made.write_calls:,} to write, {made.paint_calls:,} to paint, or a few more"),
+        ("cost", f"{cost}; budget {budget}"),
+        ("disk", f"about {made.disk_bytes / 1e6:,.0f} MB for {made.pictures:,} pictures"),
+    ]
+    console.table(("", ""), rows)
+
+
+def _shares(shares: dict[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in shares.items()) or "none"

@@ -1,0 +1,81 @@
+"""`janus4o synth`: asks the teachers for the rows of a recipe, going on where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from janus4o.cli import console
+
+if TYPE_CHECKING:
+    from janus4o.recipe import Recipe
+    from janus4o.synth.runner import Outcome, Tally
+
+
+def command(
+    recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes, such as synthesis.editing.count=100.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many further rows.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="US dollars; stop before spending more.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Make the data set of RECIPE in its run folder.
+
+    What is there already is kept and paid for once; a finished data set is left alone. Ctrl-C lets
+    what is in flight end, a second one stops at once; run it again to go on.
+    """
+    from janus4o.recipe import load
+
+    changes = list(overrides or [])
+    if budget is not None:
+        changes.append(f"synthesis.budget_usd={budget}")
+    outcome = synthesize(load(recipe, changes), limit)
+    tally, spend = outcome.tally, outcome.spend
+    if as_json:
+        console.json(
+            {
+                "folder": str(outcome.folder),
+                "seconds": round(outcome.seconds, 3),
+                "accepted": tally.accepted,
+                "made": tally.made,
+                "calls": tally.calls,
+                "ends": tally.ends,
+                "spend": asdict(spend),
+            }
+        )
+        return
+    rows = ", ".join(f"{count:,} {name}" for name, count in tally.accepted.items())
+    console.say(f"{rows} rows in {outcome.folder} ({tally.made:,} new, ${spend.cost_usd:.2f})")
+
+
+def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
+    """The stage itself, in the recipe's run folder."""
+    from janus4o.cli.teachers import hire
+    from janus4o.synth.runner import run
+
+    staff = hire(recipe)
+    with console.progress(None, "synth", "rows") as progress:
+
+        def show(tally: Tally) -> None:
+            progress.total = tally.total
+            away = sum(tally.ends.values())
+            progress.update(tally.done, away=away, spend=f"${tally.spent_usd:.2f}")
+
+        return run(
+            recipe,
+            recipe.folder,
+            staff.writer,
+            staff.painter,
+            show,
+            inspector=staff.inspector,
+            limit=limit,
+        )

@@ -1,0 +1,54 @@
+"""How far the synthesis of a run folder is, read beside a running one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from janus4o.errors import DataError
+from janus4o.ledger.journal import Spend
+from janus4o.synth.sample import Pipeline, State
+from janus4o.synth.store import STORE_NAME, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a store holds.
+
+    Attributes:
+        states: pipeline → state → samples.
+        reasons: "rejected: held_out" → samples, the most frequent first.
+        finished: rows by pipeline of the finished data set, None while there is none.
+    """
+
+    states: dict[str, dict[str, int]]
+    reasons: dict[str, int]
+    finished: dict[str, int] | None
+    spend: Spend
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status(folder: str | Path) -> Status:
+    """Reads the standing of every sample; raises DataError where there is no store."""
+    folder = Path(folder)
+    if not (folder / STORE_NAME).is_file():
+        raise DataError(f"{str(folder)!r} is no run folder", "give one that `janus4o synth` made")
+    store = Store(folder)
+    try:
+        states: dict[str, dict[str, int]] = {}
+        reasons: Counter[str] = Counter()
+        for pipeline in Pipeline:
+            counts: Counter[str] = Counter()
+            for standing in store.standings(pipeline):
+                counts[standing.state.value] += 1
+                if standing.state in (State.REJECTED, State.REFUSED, State.FAILED):
+                    reason = standing.reason.partition(":")[0]
+                    reasons[f"{standing.state.value}: {reason}"] += 1
+            states[pipeline.value] = dict(counts)
+        return Status(states, dict(reasons.most_common()), store.fact("finished"), store.spend())
+    finally:
+        store.close()
