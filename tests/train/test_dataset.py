@@ -10,7 +10,7 @@ from janus4o.train.batch import Kind
 from janus4o.train.dataset import Dataset, rows_of_step
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(-5, 5))
 def test_every_epoch_takes_every_row_once(rows, batch, seed):
     steps = -(-3 * rows // batch)

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from janus4o.recipe import Train
@@ -16,7 +15,6 @@ CORRECTED = presets.resolve(Train(rate=1.0))
 OFFICIAL = presets.resolve(Train(rate=1.0, preset="official"))
 
 
-@limits(deadline=None)
 @given(st.integers(1, 400), st.floats(0, 1), st.floats(0, 1))
 def test_corrected_never_wastes_an_update_and_ends_at_the_minimum(steps, warmup, least):
     settings = replace(CORRECTED, warmup=warmup, min_rate=least)
