@@ -148,9 +148,14 @@ def scene(pixels: Pixels, view: View = View.PLAIN) -> Detection:
     if pixels.shape[0] != pixels.shape[1] or pixels.shape[0] < 32:
         return Detection(None, "a sketch picture is square and at least 32 pixels wide", 1.0, 0.0)
     canonical = _canonical(pixels, view)
-    if view is View.PIXELATED and float(_within_tiles(canonical).max()) > MOSAIC_LIMIT:
+    if view is View.PIXELATED and not _looks_pixelated(canonical):
         return Detection(None, "the picture is not pixelated", 1.0, 0.0)
     return _Search(canonical, _bank(view)).run()
+
+
+def is_pixelated(pixels: Pixels) -> bool:
+    """Whether a square picture (uint8 [H, W, 3]) consists of flat tiles."""
+    return _looks_pixelated(_canonical(pixels, View.PIXELATED))
 
 
 def _canonical(pixels: Pixels, view: View) -> Floats:
@@ -358,7 +363,8 @@ def _bank(view: View) -> _Bank:
         case _:
             raise ValueError(f"no scene can be found in a {view.value} picture")
     if view is View.LEFT_HALF:
-        known[:, SIZE // 2 :] = False
+        known[:, SIZE // 2 - 2 : SIZE // 2 + 2] = False  # where shrinking mixes the halves
+        grounds = [(b, x, _half_blank(g)) for b, x, g in grounds]
         slots = (Slot.LEFT, Slot.TOP_LEFT, Slot.BOTTOM_LEFT)
     if view is View.PIXELATED:
         styles, shots = (Style.FLAT,), (Shot.MEDIUM,)
@@ -416,11 +422,16 @@ def _tiled(image: Floats) -> Floats:
     return np.asarray(means.repeat(tile, 0).repeat(tile, 1), np.float32)
 
 
-def _within_tiles(image: Floats) -> Floats:
-    """Standard deviation of the colour within each tile of a mosaic."""
+def _looks_pixelated(image: Floats) -> bool:
     tile = SIZE // MOSAIC
     off = (image - _tiled(image)).reshape(MOSAIC, tile, MOSAIC, tile, 3)
-    return np.asarray(np.sqrt(np.square(off).mean((1, 3)).max(2)), np.float32)
+    return float(np.sqrt(np.square(off).mean((1, 3))).max()) < MOSAIC_LIMIT
+
+
+def _half_blank(image: Floats) -> Floats:
+    half = image.copy()
+    half[:, SIZE // 2 :] = np.array(PAPER_RGB, np.float32) / np.float32(255)
+    return half
 
 
 def _quartered(masks: list[Floats]) -> Floats:

@@ -57,6 +57,9 @@ def check_edit(source: Scene, operation: Operation, pixels: Pixels) -> Verdict:
     found = detect.scene(pixels, operation.target_view)
     if found.scene is None:
         return Verdict(False, found.reason)
+    # Tiles are coarse, but fine enough for the scene to be found.
+    if operation.source_view is View.PIXELATED and detect.is_pixelated(pixels):
+        return Verdict(False, "the result is still pixelated")
     reason = _difference(target, found.scene)
     return Verdict(not reason, reason)
 
