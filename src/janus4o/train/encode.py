@@ -13,11 +13,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from janus4o.errors import BadInput, DataError, Interrupted
 from janus4o.files import write_atomic
@@ -90,15 +93,16 @@ def encode_rows(
     todo = [n for n in wanted if n not in numbers or (n in sources and n not in pictured)]
     unreadable: dict[str, str] = {}
     done = len(wanted) - len(todo)
-    for shard in _encode(rows, todo, sources, model, unreadable):
-        write_shard(folder, shards, shard)
-        shards += 1
-        note(shard)
-        done += len(shard.names)
-        if progress:
-            progress(done + len(unreadable), len(wanted))
-        if stop is not None and stop():
-            raise Interrupted(f"stopped after {done:,} pictures", "run again to go on")
+    with _channels_last(model):
+        for shard in _encode(rows, todo, sources, model, unreadable):
+            write_shard(folder, shards, shard)
+            shards += 1
+            note(shard)
+            done += len(shard.names)
+            if progress:
+                progress(done + len(unreadable), len(wanted))
+            if stop is not None and stop():
+                raise Interrupted(f"stopped after {done:,} pictures", "run again to go on")
 
     usable = [
         CodedRow(
@@ -134,6 +138,17 @@ def encode_rows(
     }
     write_atomic(folder / INDEX, (json.dumps(about, indent=2) + "\n").encode())
     return open_codes(folder)
+
+
+@contextmanager
+def _channels_last(model: JanusModel) -> Iterator[None]:
+    """Convolutions run up to half as fast again with this layout of the tokenizer's weights."""
+    vq: nn.Module = model.network.model.vqmodel
+    vq.to(memory_format=torch.channels_last)
+    try:
+        yield
+    finally:
+        vq.to(memory_format=torch.contiguous_format)
 
 
 def _encode(
