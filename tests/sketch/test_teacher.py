@@ -26,6 +26,7 @@ from janus4o.sketch.document import DocumentType, draw_document, parse_document
 from janus4o.sketch.edit import EditTask
 from janus4o.sketch.edit_sampling import KINDS, sample_source
 from janus4o.sketch.judge import SketchJudge, pixels_of
+from janus4o.sketch.scene import Colour
 from janus4o.sketch.teacher import SketchPainter, SketchWriter, source_view
 from janus4o.sketch.view import show
 from janus4o.sketch.wanted import World, unmet
@@ -158,3 +159,12 @@ def test_a_document_that_does_not_fit_is_refused() -> None:
     reply = paint(f"document: slide\ntitle: Tides\nline: {'sea ' * 400}", size=(128, 128))
     assert isinstance(reply, Refusal)
     assert "fit" in reply.message
+
+
+@pytest.mark.parametrize("colour", list(Colour))
+@pytest.mark.parametrize("kind", list(DocumentType))
+def test_text_can_be_read_in_every_colour(kind: DocumentType, colour: Colour) -> None:
+    prompt = f"document: {kind.value}\ntitle: Tides\ncolour: {colour.value}"
+    page = np.asarray(draw_document(parse_document(prompt), (256, 256)).convert("L"), np.int16)
+    title = page[24:128, 24:-24]  # inside the poster's frame, above the slide's rule or with it
+    assert int(title.max()) - int(title.min()) > 50

@@ -119,10 +119,12 @@ class _Page:
         self.width, self.height = size
         self.body = height
         self.accent = COLOUR_RGB[document.colour]
-        inverted = document.type in (DocumentType.POSTER,)
-        self.paper = self.accent if inverted else (255, 255, 255)
-        dark = sum(self.paper) < 384
-        self.ink = (250, 250, 250) if dark else (30, 32, 36)
+        poster = document.type is DocumentType.POSTER
+        self.paper = self.accent if poster else (255, 255, 255)
+        self.ink = (250, 250, 250) if _luma(self.paper) < 140 else (30, 32, 36)
+        # What is written in the accent must stand out from the paper.
+        stands_out = abs(_luma(self.paper) - _luma(self.accent)) > 50
+        self.strong = self.accent if stands_out else self.ink
         self.image = Image.new("RGB", size, self.paper)
         self.draw = ImageDraw.Draw(self.image)
         self.margin = max(8, self.width // 16)
@@ -143,12 +145,12 @@ class _Page:
 
     def _slide(self, document: Document) -> None:
         self._title(document.title, 1.6)
-        self.draw.rectangle((self.left, self.y, self.right, self.y + 2), fill=self.accent)
+        self.draw.rectangle((self.left, self.y, self.right, self.y + 2), fill=self.strong)
         self.y += self.body
         for line in (*document.lines, *_as_lines(document)):
             top = self.y + self.body // 3
             dot = self.body // 3
-            self.draw.ellipse((self.left, top, self.left + dot, top + dot), fill=self.accent)
+            self.draw.ellipse((self.left, top, self.left + dot, top + dot), fill=self.strong)
             self._text(line, indent=self.body)
             self.y += self.body // 2
 
@@ -182,7 +184,7 @@ class _Page:
             length = round((self.right - self.left) * amount / most) if most else 0
             if length:
                 bar = (self.left, self.y, self.left + length - 1, self.y + self.body - 1)
-                self.draw.rectangle(bar, fill=self.accent)
+                self.draw.rectangle(bar, fill=self.strong)
             self.y += self.body + self.body // 2
         self.fits &= self.y <= self.height - self.margin // 2
 
@@ -198,12 +200,8 @@ class _Page:
             self.y += self.body // 2
 
     def _title(self, text: str, scale: float, centred: bool = False) -> None:
-        self._text(text, scale=scale, centred=centred, fill=None if self._inverted else self.accent)
+        self._text(text, scale=scale, centred=centred, fill=self.strong)
         self.y += self.body // 3
-
-    @property
-    def _inverted(self) -> bool:
-        return self.paper == self.accent
 
     def _text(
         self,
@@ -237,6 +235,11 @@ class _Page:
 
 def _as_lines(document: Document) -> tuple[str, ...]:
     return tuple(f"{label}: {amount:g}" for label, amount in document.values)
+
+
+def _luma(rgb: tuple[int, int, int]) -> float:
+    """How bright a colour looks, 0–255."""
+    return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
 
 
 @lru_cache(maxsize=64)
