@@ -144,11 +144,11 @@ def encode_rows(
 def _channels_last(model: JanusModel) -> Iterator[None]:
     """Convolutions run up to half as fast again with this layout of the tokenizer's weights."""
     vq: nn.Module = model.network.model.vqmodel
-    vq.to(memory_format=torch.channels_last)
+    vq.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         yield
     finally:
-        vq.to(memory_format=torch.contiguous_format)
+        vq.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def _encode(
