@@ -84,7 +84,7 @@ def sync_filesystem(folder: str | Path) -> None:
 @dataclass(slots=True)
 class _Held:
     handle: int
-    thread: int
+    owner: tuple[int, int]
     depth: int
 
 
@@ -105,11 +105,12 @@ def lock(folder: str | Path) -> Iterator[None]:
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with _guard:
+        owner = os.getpid(), threading.get_ident()  # a forked child is another owner
         held = _held.get(folder)
-        if held is not None and held.thread == threading.get_ident():
+        if held is not None and held.owner == owner:
             held.depth += 1
         else:
-            held = _Held(_take(folder), threading.get_ident(), 1)
+            held = _Held(_take(folder), owner, 1)
             _held[folder] = held
     try:
         yield

@@ -119,19 +119,21 @@ def run(
 
     Raises:
         FolderBusy: another run holds the folder.
+        RecipeError: the recipe asks for an editing task that does not exist or cannot be done.
         RecipeChanged: the folder was made by a recipe with other content.
         BudgetStop: money or `limit` reached.
         Interrupted: Ctrl-C or SIGTERM; what was in flight is finished first.
         Refused: the teachers give nothing more that can be accepted.
     """
     folder = Path(folder)
+    # Before the folder is bound to the recipe: one that makes no sense must leave no trace.
+    setting = setting_of(recipe, painter.max_categories, inspector or Anything())
     with files.lock(folder):
         store = Store(folder)
         try:
             store.claim(content_of(recipe))
             _keep_recipe(recipe, folder)
-            one = _Run(recipe, store, writer, painter, progress, inspector or Anything(), limit)
-            return one.run()
+            return _Run(recipe, setting, store, writer, painter, progress, limit).run()
         finally:
             store.close()
 
@@ -177,16 +179,16 @@ class _Run:
     def __init__(
         self,
         recipe: Recipe,
+        setting: Setting,
         store: Store,
         writer: Writer,
         painter: Painter,
         progress: Progress | None,
-        inspector: Inspector,
         limit: int | None,
     ) -> None:
         self._names = name_samples(recipe)
         self._wanted = wanted_rows(recipe)
-        self._setting: Setting = setting_of(recipe, painter.max_categories, inspector)
+        self._setting = setting
         self._concurrency = recipe.synthesis.concurrency
         self._store = store
         self._progress = progress
