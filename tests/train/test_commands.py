@@ -46,6 +46,15 @@ def test_codes_of_another_fit_are_not_used(run, capsys):
     assert app.main(["train", str(run)]) == 3
 
 
+def test_a_data_set_that_grew_must_be_encoded_again(run, tmp_path, capsys):
+    assert app.main(["encode", str(run)]) == 0
+    write_data_set(tmp_path / "run", drawn=9)
+    assert app.main(["train", str(run)]) == 3
+    assert "changed since" in capsys.readouterr().err
+    assert app.main(["encode", str(run)]) == 0
+    assert app.main(["train", str(run)]) == 0
+
+
 def test_a_missing_data_set_or_model_is_bad_input(run, tmp_path, capsys):
     assert app.main(["encode", str(run), f"output={tmp_path / 'nothing'}"]) == 3
     assert app.main(["encode", str(run), "--init", str(tmp_path / "nothing")]) == 3

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from janus4o.recipe import Recipe
+    from janus4o.train.codes import Codes
     from janus4o.train.loop import Metrics, Result
 
 
@@ -52,6 +53,7 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
     with files.lock(recipe.folder):
         model = start_model(init, resolve_fit(recipe), recipe.train.seed)
         codes = open_codes(codes_folder(recipe.folder / "codes", model))
+        _check_fresh(codes, recipe.folder)
         network: nn.Module = model.network
         network.to(_pick_device(device))
         with console.progress(None, "train", "steps") as progress:
@@ -68,6 +70,22 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
     if len(result.problems) > 3:
         console.warn(f"and {len(result.problems) - 3} more rows left out")
     return result
+
+
+def _check_fresh(codes: Codes, folder: Path) -> None:
+    """Codes of rows that have changed since must not be trained on unnoticed."""
+    from janus4o.errors import DataError
+    from janus4o.rows import open_rows
+
+    try:
+        digest = open_rows(folder).digest
+    except DataError:
+        return  # codes may travel without the pictures they were made from
+    if digest != codes.digest:
+        raise DataError(
+            f"the data set of {str(folder)!r} has changed since it was encoded",
+            "run `janus4o encode` again",
+        )
 
 
 def _pick_device(name: str) -> str:

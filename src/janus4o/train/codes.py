@@ -159,7 +159,7 @@ def read_index(folder: Path) -> dict[str, Any] | None:
         index = json.loads((folder / INDEX).read_text("utf-8"))
         wanted = {
             "tokenizer": str, "fit": str, "digest": str, "tokens": int,
-            "rows": int, "shards": int, "unreadable": int, "skipped": int,
+            "rows": int, "pictures": int, "shards": int, "unreadable": int, "skipped": int,
         }  # fmt: skip
         if index["fit"] in get_args(Fit) and all(
             isinstance(index[key], kind) for key, kind in wanted.items()

@@ -73,6 +73,8 @@ def encode_rows(
     folder = codes_folder(folder, model)
     index = read_index(folder)
     if index is not None and index["digest"] == rows.digest:
+        if progress:
+            progress(index["pictures"], index["pictures"])
         return open_codes(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -93,14 +95,19 @@ def encode_rows(
     todo = [n for n in wanted if n not in numbers or (n in sources and n not in pictured)]
     unreadable: dict[str, str] = {}
     done = len(wanted) - len(todo)
+
+    def show(fresh: int) -> None:
+        if progress:
+            progress(done + fresh + len(unreadable), len(wanted))
+
+    show(0)
     with _channels_last(model):
-        for shard in _encode(rows, todo, sources, model, unreadable):
+        for shard in _encode(rows, todo, sources, model, unreadable, show):
             write_shard(folder, shards, shard)
             shards += 1
             note(shard)
             done += len(shard.names)
-            if progress:
-                progress(done + len(unreadable), len(wanted))
+            show(0)
             if stop is not None and stop():
                 raise Interrupted(f"stopped after {done:,} pictures", "run again to go on")
 
@@ -157,8 +164,12 @@ def _encode(
     sources: set[str],
     model: JanusModel,
     unreadable: dict[str, str],
+    show: Callable[[int], None],
 ) -> Iterator[Shard]:
-    """Shards of the pictures called `names`; those that cannot be read go to `unreadable`."""
+    """Shards of the pictures called `names`; those that cannot be read go to `unreadable`.
+
+    `show` is told how many pictures of the shard in hand are encoded.
+    """
     side, dtype = model.geometry.image_size, _dtype(model.geometry.codebook)
     limit = max(AT_ONCE, min(4096, SHARD_BYTES // (side * side * 3)))
     seen: dict[str, NDArray[np.int64]] = {}
@@ -171,6 +182,7 @@ def _encode(
             values = to_pixel_values(np.stack([fresh[digest] for digest in group]))
             found = codebook.encode(model.network, values).numpy()
             seen.update(zip(group, found, strict=True))
+            show(start + len(group))
         kept = [place for place, (name, _, _) in enumerate(ready) if name in sources]
         made = Shard(
             names=tuple(name for name, _, _ in ready),
