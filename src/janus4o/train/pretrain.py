@@ -31,7 +31,7 @@ from janus4o.sketch.scene import (
     Slot,
 )
 from janus4o.train.batch import Example, Kind, collate, hide, lay_out
-from janus4o.train.loss import batch_loss
+from janus4o.train.loss import batch_loss, computing
 
 Log = Callable[[str], None]
 
@@ -48,7 +48,7 @@ class BaseOptions:
         painted: side in pixels at which scenes are painted before they are shrunk.
     """
 
-    steps: int = 3000
+    steps: int = 2200
     drawn: int = 64
     described: int = 32
     rate: float = 2e-3
@@ -105,8 +105,6 @@ def pretrain(model: JanusModel, options: BaseOptions, log: Log = print) -> Janus
     data = BaseData(model, options)
     dropout = Dropout(prompt=0.1, source=0.0, null=0.0)
     network.model.vqmodel.requires_grad_(False)
-    # On short rows the CPU's fused attention spends most of a step in its backward pass.
-    network.set_attn_implementation("eager")
     network.train()
     network.model.vqmodel.eval()
     learnt = [p for p in network.parameters() if p.requires_grad]
@@ -135,7 +133,7 @@ def pretrain(model: JanusModel, options: BaseOptions, log: Log = print) -> Janus
                 hide(data.draw(kind, rng), dropout, model.geometry.pad, rng) for _ in range(count)
             ]
             batch = collate(examples, model.geometry.pad)
-            with torch.autocast("cpu", torch.bfloat16):
+            with computing("bf16", model.device):
                 loss = batch_loss(network, batch).mean
             loss.backward()
             tokens += batch.tokens
