@@ -85,7 +85,13 @@ class BaseData:
         self.codes = codebook.encode(model.network, to_pixel_values(self.pictures)).numpy()
 
     def draw(self, kind: Kind, rng: np.random.Generator) -> Example:
-        """One example: a caption to draw, or a picture to describe."""
+        """One example: a caption to draw, or a picture to describe.
+
+        Raises:
+            ValueError: an edit is asked for; the base never sees one.
+        """
+        if kind is Kind.EDIT:
+            raise ValueError("the base never sees an edit")
         if rng.random() < self.options.centred:
             index = self._centred[rng.integers(len(self._centred))]
         else:
