@@ -179,6 +179,7 @@ def test_a_crash_at_any_point_loses_and_doubles_nothing(
         assert code in (9, 0)
         resumed = teacher(cost_usd=cost)
         assert finish(folder, recipe, resumed) == expected, f"crash at step {step}"
+        assert not list((folder / "blobs").glob("*/.*.part"))
         if cost:
             before = log.read_text().split() if log.exists() else []
             repeated = set(before) & set(resumed.asked)

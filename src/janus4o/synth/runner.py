@@ -139,9 +139,10 @@ def run(
 
 
 def _keep_recipe(recipe: Recipe, folder: Path) -> None:
+    """Keeps `recipe.yaml` in step: counts, limits and training may change between runs."""
     path = folder / "recipe.yaml"
-    if not path.exists():
-        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    if not path.exists() or path.read_bytes() != text.encode():
         files.write_atomic(path, text.encode())
 
 
@@ -213,6 +214,7 @@ class _Run:
         queues = [self._load(pipeline) for pipeline in self._wanted]
         if not is_finished:
             self._store.state_fact("finished", None)
+            self._store.blobs.sweep()
             self._teachers.answered = {
                 (a.sample, a.stage): a for a in self._store.attempts() if a.status != "error"
             }
