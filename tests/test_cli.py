@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
 import json
-import os
 import resource
 import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,22 +22,43 @@ from janus4o.cli import app, console
 from janus4o.errors import BadInput, BudgetStop, Interrupted, Janus4oError, Refused, UsageError
 
 
-def run(*args: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "janus4o.cli.app", *args],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=cwd,
-        env={**os.environ, **env},
-    )
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*args: str) -> Done:
+    """A command line in this process: quick, and all that most tests need."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = app.main(args)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def spawn(*args: str) -> Done:
+    """A command line in a process of its own."""
+    command = [sys.executable, "-m", "janus4o.cli.app", *args]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """`main` listens to SIGTERM; pytest gets its own handler back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def test_help_names_every_verb_and_is_fast() -> None:
     seconds = []
     for _ in range(3):
         before = processor_seconds()
-        done = run("--help")
+        done = spawn("--help")
         seconds.append(processor_seconds() - before)
     assert done.returncode == 0
     for verb in app.VERBS:
@@ -93,11 +117,22 @@ def test_a_usage_error_is_one_line_with_a_remedy(args: list[str]) -> None:
     assert "→" in done.stderr
 
 
+@pytest.mark.parametrize("args", [[], ["eval"], ["sketch"]])
+def test_called_with_nothing_to_do_shows_the_help(args: list[str]) -> None:
+    done = run(*args)
+    assert done.returncode == UsageError.exit_code
+    assert "Usage: janus4o" in done.stdout
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize("verb", ["run", "plan", "synth", "encode", "train"])
-def test_a_bad_recipe_is_one_line_and_exit_3(verb: str, tmp_path: Path) -> None:
+def test_a_bad_recipe_is_one_line_and_exit_3(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "wrong.yaml").write_text("train: {stpes: 5}\n", encoding="utf-8")
     for name, says in (("absent.yaml", "does not exist"), ("wrong.yaml", "did you mean 'steps'")):
-        done = run(verb, name, cwd=tmp_path)
+        done = run(verb, name)
         assert done.returncode == BadInput.exit_code, done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert says in done.stderr
@@ -183,7 +218,7 @@ def test_a_signal_ends_with_6(number: signal.Signals) -> None:
 
 
 def test_doctor_answers_programs_on_stdout_alone() -> None:
-    done = run("doctor", "--json")
+    done = spawn("doctor", "--json")
     findings = json.loads(done.stdout)
     assert {"Python", "torch", "sketch-base", "disk"} <= {finding["what"] for finding in findings}
     missing = [finding for finding in findings if finding["state"] == "missing"]

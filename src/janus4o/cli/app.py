@@ -117,11 +117,11 @@ def _run(args: list[str]) -> int:
     try:
         code = build(args)(args, prog_name="janus4o", standalone_mode=False)
     except typer.TyperException as problem:
+        message = problem.format_message().rstrip(".")
+        if not message:  # called with nothing to do, which printed the help
+            return UsageError.exit_code
         context = getattr(problem, "ctx", None)
         where = context.command_path if context else "janus4o"
-        if not problem.message:  # called without arguments: the help was printed
-            return UsageError.exit_code
-        message = problem.format_message().rstrip(".")
         raise UsageError(message[:1].lower() + message[1:], f"see {where} --help") from None
     except ModuleNotFoundError as problem:
         package = (problem.name or "").partition(".")[0]
