@@ -2,7 +2,7 @@
 
 Results go to stdout (`say`, `table`, `json`); what happens meanwhile goes to stderr (`heading`,
 `note`, `warn`, `error`, `progress`), so `janus4o ... > file` and `--json` give the result alone. On a
-terminal the output is drawn by rich; elsewhere it is plain lines, a progress line every ten seconds.
+terminal the output is drawn by rich; elsewhere it is plain lines, progress every ten seconds.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-PLAIN_EVERY = 10.0
-"""Seconds between two progress lines where there is no terminal."""
+PLAIN_FIRST, PLAIN_EVERY = 2.0, 10.0
+"""Seconds before the first progress line and between two, where there is no terminal."""
 
 RATE_WINDOW = 30.0
 """Seconds the shown rate looks back."""
@@ -193,14 +193,16 @@ class Progress(ABC):
 
 
 class _Lines(Progress):
-    """Plain lines: one at the start, one every `PLAIN_EVERY` seconds, one at the end."""
+    """Plain lines: one every `PLAIN_EVERY` seconds and one at the end."""
 
-    _last = float("-inf")
+    def __init__(self, total: int | None, label: str, unit: str) -> None:
+        super().__init__(total, label, unit)
+        self._due = self._begun + PLAIN_FIRST
 
     def _show(self) -> None:
         now = time.monotonic()
-        if now - self._last >= PLAIN_EVERY:
-            self._last = now
+        if now >= self._due:
+            self._due = now + PLAIN_EVERY
             _line(f"{self.label}: {self.numbers()}")
 
     def close(self) -> None:
