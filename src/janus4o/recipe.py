@@ -119,6 +119,7 @@ class Train(_Strict):
     batch: rows an optimiser step. `micro_batch` rows are computed at once.
     min_rate: the cosine ends at this fraction of `rate`.
     precision: `bf16` computes matrix products in bfloat16; weights and optimiser stay float32.
+    workers: micro-batches computed at the same time on a CPU; what is learnt does not depend on it.
     """
 
     preset: Literal["official", "paper", "corrected"] = "corrected"
@@ -137,6 +138,7 @@ class Train(_Strict):
     keep_checkpoints: int = Field(2, ge=1)
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
+    workers: int = Field(1, ge=1, le=64)
     first_token: bool | None = Field(None, description="supervise image token 0")
     decay: Literal["matrices", "not_biases"] | None = Field(None, description="what decays")
     accumulation: Literal["exact", "micro_means"] | None = None

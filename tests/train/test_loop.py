@@ -189,3 +189,17 @@ def test_bfloat16_learns_like_float32(tmp_path, codes, fresh_model):
     train(replace(SETTINGS, precision="bf16"), fresh_model(), codes, tmp_path / "bf16")
     for a, b in zip(metrics(tmp_path / "fp32"), metrics(tmp_path / "bf16"), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=0.03)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_number_of_workers_does_not_change_what_is_learnt(
+    tmp_path, codes, fresh_model, precision
+):
+    learnt = []
+    for workers in (1, 3):
+        model = fresh_model()
+        settings = replace(SETTINGS, workers=workers, precision=precision)
+        train(settings, model, codes, tmp_path / str(workers))
+        learnt.append(weights(model))
+    assert_same(*learnt)
+    assert metrics(tmp_path / "1") == metrics(tmp_path / "3")

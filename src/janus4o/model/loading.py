@@ -75,6 +75,8 @@ class TinyConfig:
         image_size, patch_size: pixels; the grid is their quotient.
         hidden, layers, heads, mlp: language model.
         positions: longest sequence, tokens.
+        rope_theta: base of the rotary positions. Small, because sequences are short: with the usual
+            10,000 half of each head turns too slowly to tell neighbours apart.
         vision_hidden, vision_layers, vision_heads: understanding tower.
         vq_codes, vq_width: codebook rows and their length.
         vq_latent, vq_channels, vq_multipliers, vq_blocks: picture tokenizer. Channels are
@@ -91,6 +93,7 @@ class TinyConfig:
     heads: int = 6
     mlp: int = 512
     positions: int = 1024
+    rope_theta: float = 500.0
     vision_hidden: int = 128
     vision_layers: int = 3
     vision_heads: int = 4
@@ -141,6 +144,7 @@ def _janus_config(tiny: TinyConfig, fast: PreTrainedTokenizerFast) -> JanusConfi
             num_attention_heads=tiny.heads,
             num_key_value_heads=tiny.heads,
             max_position_embeddings=tiny.positions,
+            rope_parameters={"rope_type": "default", "rope_theta": tiny.rope_theta},
             initializer_range=tiny.std,
             rms_norm_eps=1e-6,
             bos_token_id=fast.bos_token_id,

@@ -57,18 +57,20 @@ def question(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
     return pairs[rng.integers(1, len(pairs))]
 
 
-def base_caption(scene: Scene, rng: np.random.Generator) -> str:
+def base_caption(
+    scene: Scene, rng: np.random.Generator, colour_said: float = 0.8, background_said: float = 0.4
+) -> str:
     """A caption of a one-object scene as the base model sees it.
 
-    The colour is said four times in five, the background two times in five; the place always,
-    except the middle, which is where an object stands that no caption places.
+    Colour and background are said as often as given; the place always, except the middle, which
+    is where an object stands that no caption places.
     """
     full = wanted_of(scene)
     (group,) = full.groups
-    colour = group.colour if rng.random() < 0.8 else None
+    colour = group.colour if rng.random() < colour_said else None
     wanted = Wanted(
         (type(group)(group.shape, colour),),
-        background=full.background if rng.random() < 0.4 else None,
+        background=full.background if rng.random() < background_said else None,
         slot=None if full.slot is Slot.CENTRE else full.slot,
     )
     options = captions(wanted)

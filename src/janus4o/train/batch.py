@@ -191,17 +191,19 @@ def split(
 ) -> Iterator[list[Example]]:
     """Groups of at most `micro_batch` examples (None: no limit).
 
-    With `bucket`, groups hold one kind and neighbouring lengths, so that little is padding; without
-    it they keep the order given and mix kinds.
+    With `bucket`, groups hold one kind and neighbouring lengths, so that little is padding, and
+    are of nearly equal size; without it they keep the order given and mix kinds.
     """
     limit = micro_batch or max(1, len(examples))
     if not bucket:
-        groups = [list(examples)]
-    else:
-        groups = [sorted((e for e in examples if e.kind is kind), key=len) for kind in Kind]
-    for group in groups:
-        for start in range(0, len(group), limit):
-            yield group[start : start + limit]
+        for start in range(0, len(examples), limit):
+            yield list(examples[start : start + limit])
+        return
+    for kind in Kind:
+        group = sorted((example for example in examples if example.kind is kind), key=len)
+        parts = -(-len(group) // limit)
+        for part in range(parts):
+            yield group[len(group) * part // parts : len(group) * (part + 1) // parts]
 
 
 def collate(examples: Sequence[Example], pad: int, first_token: bool = True) -> Batch:

@@ -33,7 +33,7 @@ from janus4o.train.checkpoints import (
 )
 from janus4o.train.codes import Codes
 from janus4o.train.dataset import Dataset, rows_of_step
-from janus4o.train.loss import batch_loss, computing
+from janus4o.train.gradients import Gradients, attention_for_training
 from janus4o.train.presets import Settings
 from janus4o.train.schedule import rate_at, total_steps
 
@@ -114,7 +114,10 @@ def train(
     origin = origin_of(settings, steps, codes.digest, model.name)
     learnt = learnt_parameters(model)
     optimizer = make_optimizer(settings, learnt)
-    device, pad = model.device, model.geometry.pad
+    gradients = Gradients(
+        model.network, list(learnt.values()), settings.precision, settings.workers
+    )
+    pad = model.geometry.pad
 
     done = 0
     if saved := list_steps(folder):
@@ -127,7 +130,11 @@ def train(
 
     model.network.train()
     model.network.model.vqmodel.eval()
-    with (folder / METRICS).open("a", encoding="utf-8") as log, _signals() as caught:
+    with (
+        (folder / METRICS).open("a", encoding="utf-8") as log,
+        attention_for_training(model.network),
+        _signals() as caught,
+    ):
         while done < steps:
             began = time.perf_counter()
             rate = rate_at(done, steps, settings)
@@ -140,14 +147,8 @@ def train(
             groups = list(split(examples, settings.micro_batch, bucket=exact))
             batches = [collate(group, pad, settings.first_token) for group in groups]
             targets = sum(batch.targets for batch in batches)
-
-            sums: list[Tensor] = []
-            for batch in batches:
-                with computing(settings.precision, device):
-                    losses = batch_loss(model.network, batch.to(device))
-                weight = targets if exact else batch.targets * len(batches)
-                torch.autograd.backward(losses.total / weight)
-                sums.append(losses.image_RT.detach().sum(1).cpu())
+            weights = [targets if exact else b.targets * len(batches) for b in batches]
+            sums = gradients.add(batches, weights)
             norm = nn.utils.clip_grad_norm_(learnt.values(), settings.clip).item()
 
             row_sums, is_edit = torch.cat(sums), torch.cat([batch.edit_R for batch in batches])

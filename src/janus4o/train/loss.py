@@ -6,15 +6,12 @@ divide sums by the targets of the whole optimiser step and micro-batches change 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from janus4o.model.embed import embed_codes, understand
 from janus4o.model.preprocess import to_pixel_values
@@ -45,19 +42,6 @@ class Losses:
     def mean(self) -> Tensor:
         """Their mean over all supervised tokens of the batch."""
         return self.total / (self.image_RT.numel() + self.text_K.numel())
-
-
-@contextmanager
-def computing(precision: Literal["fp32", "bf16"], device: torch.device) -> Iterator[None]:
-    """Computes what is inside in `precision`; weights keep theirs. Backward belongs outside."""
-    if precision == "fp32":
-        yield
-        return
-    with torch.autocast(device.type, torch.bfloat16), ExitStack() as stack:
-        if device.type == "cpu":
-            # The fused kernel's bfloat16 backward is three to eight times slower than plain products.
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        yield
 
 
 def embed(network: JanusForConditionalGeneration, batch: Batch) -> Tensor:

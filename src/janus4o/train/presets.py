@@ -71,6 +71,7 @@ class Settings:
     accumulation: Literal["exact", "micro_means"]
     dropout: Dropout
     precision: Literal["fp32", "bf16"]
+    workers: int
     checkpoint_every: int
     keep_checkpoints: int
     seed: int
@@ -128,6 +129,7 @@ def resolve(train: Train) -> Settings:
         betas=train.betas,
         clip=train.clip,
         precision=train.precision,
+        workers=train.workers,
         checkpoint_every=train.checkpoint_every,
         keep_checkpoints=train.keep_checkpoints,
         seed=train.seed,
