@@ -201,7 +201,7 @@ class _Lines(Progress):
 
     def _show(self) -> None:
         now = time.monotonic()
-        if now >= self._due:
+        if now >= self._due and self.done != self.total:  # the end has its own line
             self._due = now + PLAIN_EVERY
             _line(f"{self.label}: {self.numbers()}")
 

@@ -73,15 +73,15 @@ def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:
     from janus4o.report.page import build
 
     folder = recipe.folder
-    with stage(folder, "synthesize"):
+    with stage(folder, "synthesize", "dataset/rows.jsonl"):
         synthesize(recipe)
-    with stage(folder, "encode"):
+    with stage(folder, "encode", "codes/*/*"):
         encode(recipe, recipe.model.init)
-    with stage(folder, "train"):
+    with stage(folder, "train", "checkpoints/*"):
         trained = train(recipe, recipe.model.init)
-    with stage(folder, "sample"):
+    with stage(folder, "sample", "samples/*"):
         draw_samples(recipe, trained.checkpoint)
-    with stage(folder, "score"):
+    with stage(folder, "score", "scores/items.jsonl"):
         summary = score_run(recipe, str(trained.checkpoint))
     # Not a timed stage: the page shows the times, and the same run gives the same page.
     console.heading("report")
@@ -89,17 +89,23 @@ def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:
 
 
 @contextmanager
-def stage(folder: Path, name: str) -> Iterator[None]:
-    """Names the stage, and adds the time it took to those of earlier runs, also when it stops."""
+def stage(folder: Path, name: str, made: str) -> Iterator[None]:
+    """Names the stage, and adds the time it took to those of earlier runs, also when it stops.
+
+    Args:
+        made: pattern of files the stage writes; where it wrote none it had nothing to do, and the
+            time it took to see that is not counted.
+    """
     console.heading(name)
-    begun = time.monotonic()
+    begun, clock = time.time(), time.monotonic()
     try:
         yield
     finally:
-        seconds = time.monotonic() - begun
-        timings = read_timings(folder)
-        timings[name] = round(timings.get(name, 0.0) + seconds, 1)
-        _write_timings(folder, timings)
+        seconds = time.monotonic() - clock
+        if any(path.stat().st_mtime >= begun for path in folder.glob(made)):
+            timings = read_timings(folder)
+            timings[name] = round(timings.get(name, 0.0) + seconds, 1)
+            _write_timings(folder, timings)
         console.note(f"{name}: {console.duration(seconds)}")
 
 
