@@ -45,7 +45,9 @@ class TextToImage(_Strict):
 
     count: int = Field(8000, ge=0, description="rows wanted")
     category_decay: float = Field(
-        1.0, gt=0, description="λ: k object categories are drawn with weight exp(-λ(k-1)), k = 1..100"
+        1.0,
+        gt=0,
+        description="λ: k object categories are drawn with weight exp(-λ(k-1)), k = 1..100",
     )
     colour: Share = Field(0.75, description="how often a category's colour is asked for")
     background: Share = Field(0.3, description="how often the background is asked for")

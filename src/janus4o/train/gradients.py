@@ -73,9 +73,7 @@ class Gradients:
         torch.set_num_threads(self._threads)  # of this thread only
 
     def _of_one(self, batch: Batch, weight: float) -> tuple[Losses, Sequence[Tensor | None]]:
-        with torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self._precision == "bf16"
-        ):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16"):
             losses = batch_loss(self._network, batch.to(self._device))
         return losses, torch.autograd.grad(
             losses.total / weight, list(self._learnt), allow_unused=True

@@ -159,7 +159,8 @@ def train_tokenizer(
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    vq.to(memory_format=torch.channels_last).train()
+    vq.to(memory_format=torch.channels_last)
+    vq.train()
 
     def batch(fewest: int) -> tuple[Tensor, Tensor, Tensor]:
         scenes = [random_scene(rng, fewest) for _ in range(options.batch)]
@@ -224,7 +225,8 @@ def train_tokenizer(
     for parameter in drawing:
         parameter.requires_grad_(True)
     phase(options.decoder_steps, "decoder", draw_only, drawing, fewest=4)
-    return vq.eval()
+    vq.eval()
+    return vq
 
 
 @torch.no_grad()
