@@ -13,6 +13,7 @@ colour). A picture that shows no scene gives `Detection.scene = None` and says w
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -53,6 +54,7 @@ Floats = NDArray[np.float32]
 SIZE = 64
 """Side in pixels at which pictures are compared."""
 _WINDOW = SIZE // 2
+_BLOCK = _WINDOW // 2
 _EDGE = 2
 _TILE = 4
 
@@ -71,6 +73,10 @@ MOSAIC_LIMIT = 0.12
 """Largest standard deviation of the colour within a tile of a pixelated picture."""
 OBJECT_COST = 1.0
 """Squared error an object has to explain before it is believed."""
+ROUNDING = 0.05
+"""More than float32 can be off in the squared error of a picture."""
+REMEMBERED_BYTES = 3 * 256 * 256
+"""Larger pictures are looked at anew each time they are asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,42 +105,69 @@ class Detection:
 class _Bank:
     """Everything a picture is compared with under one view.
 
-    M numbers the masks, C the colours, q the quarters of a window, p its 256 pixels each.
+    Pictures and windows are cut into blocks of 16 × 16 pixels: a picture has 4 × 4 of them, and the
+    window of a slot consists of four (its quarters). M numbers the masks, R those of them that have
+    a rim, C the colours, N the slots, q the quarters of a window, p the 256 pixels of a block.
 
     Attributes:
-        kinds: (style, shot, shape) of each mask.
-        body_qpM, rim_qpM: coverage by the object's colour and by its rim.
+        kinds: (style, shot, shape) of each mask, those of one style and shot side by side.
+        combos: how many pairs of style and shot there are.
+        body_Mqp, rim_Mqp: coverage by the object's colour and by its rim.
+        masks_qpX: the same as one matrix, the bodies and then the rims that are not empty.
+        tiles_Mqt: tiles of a quarter (4 × 4, row by row) where something is drawn, bool.
         rgb_MC3, rim_C3: colours 0–1 before lighting.
         slots: slots an object may be in; sets_SN: which of them (N) each possible set (S) holds.
-        known: pixels that the view shows, bool [SIZE, SIZE].
-        grounds: each background and light, with its canvas 0–1 [SIZE, SIZE, 3].
-        edge: known pixels that no object reaches, bool [SIZE, SIZE].
-        rimmed: numbers of the masks that have a rim.
+        blocks_qN: which of the picture's 16 blocks each quarter of each window is.
+        known: pixels that the view shows, float32 [16, 1, p], 0 or 1; None where it shows all.
+        grounds: each background and light.
+        canvases: the canvas of each of them, 0–1 [16, 3, p].
+        edge: numbers of the known pixels that no object reaches, row by row.
+        edges: their colours on each canvas, float32 [grounds, 3 · pixels].
+        rimmed_R: numbers of the masks that have a rim.
     """
 
     view: View
     kinds: tuple[tuple[Style, Shot, Shape], ...]
+    combos: int
     colours: tuple[Colour, ...]
-    body_qpM: Floats
-    rim_qpM: Floats
+    body_Mqp: Floats
+    rim_Mqp: Floats
+    masks_qpX: Floats
+    tiles_Mqt: NDArray[np.bool_]
     rgb_MC3: Floats
     rim_C3: Floats
     slots: tuple[Slot, ...]
-    sets_SN: NDArray[np.float32]
-    known: NDArray[np.bool_]
-    grounds: tuple[tuple[Background, Lighting, Floats], ...]
+    sets_SN: Floats
+    blocks_qN: NDArray[np.int64]
+    known: Floats | None
+    grounds: tuple[tuple[Background, Lighting], ...]
+    canvases: tuple[Floats, ...]
+    edge: NDArray[np.int64]
+    edges: Floats
+    rimmed_R: NDArray[np.int64]
 
-    edge: NDArray[np.bool_]
-    rimmed: NDArray[np.int64]
 
-    def lit(self, lighting: Lighting) -> tuple[Floats, Floats]:
-        """The colours of objects and rims in this light."""
-        gain = np.array(LIGHT_GAIN[lighting], np.float32)
-        return self.rgb_MC3 * gain, self.rim_C3 * gain
+@dataclass(frozen=True)
+class _Scenery:
+    """What follows from the bank once background and light are known; letters as in `_Bank`.
+
+    Attributes:
+        canvas: 0–1 [16, 3, p].
+        rgb_MC3, rim_C3: lit colours.
+        fixed_NqMC: the part of the squared error that does not depend on the picture.
+        weights_M4C, rim_weights_R4C: what the part that does is multiplied with.
+    """
+
+    canvas: Floats
+    rgb_MC3: Floats
+    rim_C3: Floats
+    fixed_NqMC: Floats
+    weights_M4C: Floats
+    rim_weights_R4C: Floats
 
 
 def scene(pixels: Pixels, view: View = View.PLAIN) -> Detection:
-    """Finds the scene a picture shows.
+    """Finds the scene a picture shows. The last pictures seen are remembered.
 
     Args:
         pixels: uint8 RGB [H, W, 3], square, at least 32 pixels wide.
@@ -147,10 +180,29 @@ def scene(pixels: Pixels, view: View = View.PLAIN) -> Detection:
         raise ValueError(f"pictures are uint8 [H, W, 3], not {pixels.dtype} {pixels.shape}")
     if pixels.shape[0] != pixels.shape[1] or pixels.shape[0] < 32:
         return Detection(None, "a sketch picture is square and at least 32 pixels wide", 1.0, 0.0)
+    if pixels.nbytes > REMEMBERED_BYTES:
+        return _look(pixels, view)
+    return _look_once(pixels.tobytes(), pixels.shape[0], view)
+
+
+@lru_cache(maxsize=128)
+def _look_once(data: bytes, side: int, view: View) -> Detection:
+    """`_look`; one picture is asked about by its painter, its editor and its judge."""
+    return _look(np.frombuffer(data, np.uint8).reshape(side, side, 3), view)
+
+
+def _look(pixels: Pixels, view: View) -> Detection:
     canonical = _canonical(pixels, view)
     if view is View.PIXELATED and not _looks_pixelated(canonical):
         return Detection(None, "the picture is not pixelated", 1.0, 0.0)
-    return _Search(canonical, _bank(view)).run()
+    bank = _bank(view)
+    off = bank.edges - canonical.reshape(-1, 3)[bank.edge].reshape(-1)
+    squares = np.einsum("gk,gk->g", off, off)
+    best = int(squares.argmin())
+    error = math.sqrt(float(squares[best]) / off.shape[1])
+    if error > EDGE_LIMIT:
+        return Detection(None, "no known background", error, 0.0)
+    return _Search(canonical, bank, best).run()
 
 
 def is_pixelated(pixels: Pixels) -> bool:
@@ -167,105 +219,135 @@ def _canonical(pixels: Pixels, view: View) -> Floats:
     return pixels.astype(np.float32) / np.float32(255)
 
 
-class _Search:
-    """One picture against one bank."""
+@dataclass(frozen=True)
+class _Found:
+    """An object: the numbers of its slot, mask and colour, and how it is drawn [q, 3, p]."""
 
-    def __init__(self, pixels: Floats, bank: _Bank) -> None:
-        self.pixels = pixels
+    n: int
+    m: int
+    c: int
+    drawn: Floats
+
+
+class _Search:
+    """One picture against one bank, its background and light known.
+
+    Args:
+        pixels: float32 [SIZE, SIZE, 3], 0–1.
+        which: number of the background and light.
+    """
+
+    def __init__(self, pixels: Floats, bank: _Bank, which: int) -> None:
         self.bank = bank
+        self.ground = bank.grounds[which]
+        self.scenery = _scenery(bank.view, which)
+        self.off = _blocks(pixels) - self.scenery.canvas
+        self.empty = np.einsum("bkp,bkp->b", self.off, self.off)
+        self.costs: dict[int, Floats] = {}
+        """Squared error of every object [q, M, C] in each slot looked at so far."""
 
     def run(self) -> Detection:
         bank = self.bank
-        edge = self.pixels[bank.edge]
-        errors = np.sqrt(np.square(_edge_colours(bank.view) - edge).mean((1, 2)))
-        best = int(errors.argmin())
-        if errors[best] > EDGE_LIMIT:
-            return Detection(None, "no known background", float(errors[best]), 0.0)
-        background, lighting, canvas = bank.grounds[best]
-        cost_qNMC, empty_N = self._costs(best)
-        combos = len({(style, shot) for style, shot, _ in bank.kinds})
-        shapes, colours = len(bank.kinds) // combos, len(bank.colours)
-        total = cost_qNMC.sum(0).reshape(len(bank.slots), combos, shapes * colours)
-        gain_NK = total.min(2) - empty_N[:, None] + np.float32(OBJECT_COST)
-        score_SK = bank.sets_SN @ gain_NK
-        chosen, combo = np.unravel_index(int(score_SK.argmin()), score_SK.shape)
-        where = np.flatnonzero(bank.sets_SN[chosen])
-        picks = [(int(n), int(total[n, combo].argmin())) for n in where]
-        style, shot, _ = bank.kinds[int(combo) * shapes]
-        found = [
-            (int(n), int(combo) * shapes + pick // colours, pick % colours) for n, pick in picks
-        ]
-        items = tuple(Item(bank.kinds[m][2], bank.colours[c], bank.slots[n]) for n, m, c in found)
-        if not items:
-            style, shot = Style.FLAT, Shot.MEDIUM
-        result = Scene(in_reading_order(items), background, style, lighting, shot)
-        residual, reason = self._unexplained(canvas, lighting, found)
+        background, lighting = self.ground
+        combos, colours = bank.combos, len(bank.colours)
+        shapes = len(bank.kinds) // combos
+        chosen, combo = self._best_set()
+        found = []
+        for n in chosen:
+            total = self.costs[n].sum(0).reshape(combos, shapes * colours)[combo]
+            pick = int(total.argmin())
+            m, c = combo * shapes + pick // colours, pick % colours
+            found.append(_Found(n, m, c, self._drawn(n, m, c)))
+        style, shot, _ = bank.kinds[combo * shapes] if found else (Style.FLAT, Shot.MEDIUM, None)
+        items = tuple(Item(bank.kinds[f.m][2], bank.colours[f.c], bank.slots[f.n]) for f in found)
+        residual, reason = self._unexplained(found)
         confidence = 1.0
-        for n, m, c in found:
-            rivals = slice(int(combo) * shapes, (int(combo) + 1) * shapes)
-            here_qMC = cost_qNMC[:, n, rivals]
-            mine = m - int(combo) * shapes
-            margin, torn = self._margins(here_qMC, mine, c, rivals, canvas, lighting, n)
+        for one in found:
+            margin, torn = self._margins(one, slice(combo * shapes, (combo + 1) * shapes))
             confidence = min(confidence, margin)
             if torn and not reason:
-                reason = f"the object at the {bank.slots[n].value} is malformed"
+                reason = f"the object at the {bank.slots[one.n].value} is malformed"
         if not reason and confidence < MARGIN_LIMIT:
             reason = "an object could as well be another"
         if reason:
             return Detection(None, reason, residual, confidence)
+        result = Scene(in_reading_order(items), background, style, lighting, shot)
         return Detection(result, "", residual, confidence)
 
-    def _costs(self, which: int) -> tuple[Floats, Floats]:
-        """Squared error of every object in every slot [q, N, M, C], and of no object [N].
+    def _best_set(self) -> tuple[list[int], int]:
+        """The slots of the set with the least squared error, and its style and shot's number.
 
-        An object's window is G(1 - b - r) + b·C + r·R for background G, colour C, rim R and
-        coverages b, r. Multiplied out, all that depends on the picture are products of it with
-        the coverages; `_fixed_costs` holds the rest.
+        What an object gains is at most what is in its slot, so most slots need no look: first the
+        set that would explain most if its objects fitted perfectly, then whatever might beat it.
         """
-        bank = self.bank
-        _, lighting, canvas = bank.grounds[which]
-        rgb_MC3, rim_C3 = bank.lit(lighting)
-        x_qNp3 = _windows(self.pixels - canvas, bank.slots)
-        xg_qNp = (x_qNp3 * _windows(canvas, bank.slots)).sum(3)
-        q, n, p, _ = x_qNp3.shape
-        flat = np.ascontiguousarray(x_qNp3.transpose(0, 1, 3, 2)).reshape(q, n * 3, p)
-        empty_qN = np.square(flat).reshape(q, n, -1).sum(2)
-        base = empty_qN[..., None] + 2 * (xg_qNp @ (bank.body_qpM + bank.rim_qpM))
-        cost = _fixed_costs(bank.view, which) + base[..., None]
-        by_body = (flat @ bank.body_qpM).reshape(q, n, 3, -1).transpose(0, 1, 3, 2)
-        cost -= 2 * _by_colour(by_body, rgb_MC3)
-        rimmed = bank.rimmed
-        by_rim = (flat @ bank.rim_qpM[..., rimmed]).reshape(q, n, 3, -1).transpose(0, 1, 3, 2)
-        cost[:, :, rimmed] -= 2 * (by_rim @ rim_C3.T)
-        return np.asarray(cost, np.float32), np.asarray(empty_qN.sum(0), np.float32)
+        sets_SN, combos = self.bank.sets_SN, self.bank.combos
+        empty_N = self.empty[self.bank.blocks_qN].sum(0)
+        gain_NK = np.repeat(np.float32(OBJECT_COST) - empty_N[:, None], combos, 1)
 
-    def _drawn(self, canvas: Floats, lighting: Lighting, n: int, m: int, c: int) -> Floats:
-        """The window of slot n with object (m, c) in it, [q, p, 3]."""
-        bank = self.bank
-        rgb_MC3, rim_C3 = bank.lit(lighting)
-        back = _windows(canvas, bank.slots[n : n + 1])[:, 0]
-        body, border = bank.body_qpM[..., m, None], bank.rim_qpM[..., m, None]
-        drawn = back * (1 - body - border) + body * rgb_MC3[m, c]
-        return np.asarray(drawn + border * rim_C3[c], np.float32)
+        def look(slots: NDArray[np.int64]) -> None:
+            new = [int(n) for n in slots if int(n) not in self.costs]
+            if new:
+                self._look_at(new)
+                total = np.stack([self.costs[n].sum(0) for n in new])
+                gain_NK[new] += total.reshape(len(new), combos, -1).min(2)
 
-    def _unexplained(
-        self, canvas: Floats, lighting: Lighting, found: list[tuple[int, int, int]]
-    ) -> tuple[float, str]:
+        first = int((sets_SN @ gain_NK[:, 0]).argmin())
+        look(np.flatnonzero(sets_SN[first]))
+        limit = float((sets_SN[first] @ gain_NK).min()) + ROUNDING
+        hopeful = np.flatnonzero((sets_SN @ gain_NK.min(1)) <= limit)
+        look(np.flatnonzero(sets_SN[hopeful].any(0)))
+        score_SK = sets_SN[hopeful] @ gain_NK
+        best, combo = np.unravel_index(int(score_SK.argmin()), score_SK.shape)
+        return [int(n) for n in np.flatnonzero(sets_SN[hopeful[best]])], int(combo)
+
+    def _look_at(self, slots: list[int]) -> None:
+        """Adds the costs of some slots.
+
+        A window with an object is G(1 - b - r) + b·C + r·R for background G, colour C, rim R and
+        coverages b, r. Multiplied out, all that depends on the picture are products of it with
+        the coverages; `_Scenery.fixed_NqMC` holds the rest.
+        """
+        bank, scenery = self.bank, self.scenery
+        at_qn = bank.blocks_qN[:, slots]
+        off_qn3p = self.off[at_qn]
+        # The fourth row is for what the object hides of the background.
+        rows_qn4p = np.concatenate(
+            [off_qn3p, (off_qn3p * scenery.canvas[at_qn]).sum(2, keepdims=True)], 2
+        )
+        q, n, _, p = rows_qn4p.shape
+        sums = (rows_qn4p.reshape(q, n * 4, p) @ bank.masks_qpX).reshape(q, n, 4, -1)
+        sums_nqX4 = np.ascontiguousarray(sums.transpose(1, 0, 3, 2))
+        masks = len(bank.kinds)
+        cost_nqMC = scenery.fixed_NqMC[slots]
+        cost_nqMC += self.empty[at_qn].T[..., None, None]
+        cost_nqMC += _products(sums_nqX4[:, :, :masks], scenery.weights_M4C)
+        if len(bank.rimmed_R):
+            rims_nqR4 = sums_nqX4[:, :, masks:]
+            cost_nqMC[:, :, bank.rimmed_R] += _products(rims_nqR4, scenery.rim_weights_R4C)
+        self.costs.update(zip(slots, cost_nqMC, strict=True))
+
+    def _drawn(self, n: int, m: int, c: int) -> Floats:
+        """The window of slot n with object (m, c) in it, [q, 3, p]."""
+        scenery = self.scenery
+        back = scenery.canvas[self.bank.blocks_qN[:, n]]
+        body, border = self.bank.body_Mqp[m, :, None], self.bank.rim_Mqp[m, :, None]
+        drawn = back + body * (scenery.rgb_MC3[m, c, :, None] - back)
+        if self.bank.kinds[m][0] is Style.STICKER:
+            drawn += border * (scenery.rim_C3[c, :, None] - back)
+        return np.asarray(drawn, np.float32)
+
+    def _unexplained(self, found: list[_Found]) -> tuple[float, str]:
         """The worst tile's error, and what is wrong with it (empty if it may pass)."""
-        expected = canvas.copy()
-        occupied = np.zeros((SIZE, SIZE), bool)
-        half = _WINDOW // 2
-        for n, m, c in found:
-            x, y = _centre(self.bank.slots[n])
-            window = self._drawn(canvas, lighting, n, m, c)
-            area = (slice(y - half, y + half), slice(x - half, x + half))
-            expected[area] = _from_quarters(window)
-            covered = (self.bank.body_qpM + self.bank.rim_qpM)[..., m, None]
-            occupied[area] |= _from_quarters(covered)[..., 0] > 0.05
-        off = np.where(self.bank.known[..., None], self.pixels - expected, 0)
-        side = SIZE // _TILE
-        tiles = np.abs(off.reshape(side, _TILE, side, _TILE, 3).mean((1, 3))).max(2)
-        has_object = occupied.reshape(side, _TILE, side, _TILE).any((1, 3))
+        bank, canvas = self.bank, self.scenery.canvas
+        off = self.off.copy()
+        has_object = np.zeros((len(off), bank.tiles_Mqt.shape[2]), bool)
+        for one in found:
+            at = bank.blocks_qN[:, one.n]
+            off[at] -= one.drawn - canvas[at]
+            has_object[at] = bank.tiles_Mqt[one.m]
+        if bank.known is not None:
+            off *= bank.known
+        tiles = np.abs(off @ _tile_means()).max(1)
         worst = float(tiles.max())
         if float(np.where(has_object, 0, tiles).max()) > GROUND_LIMIT:
             return worst, "something in the picture is not an object of the sketch world"
@@ -273,41 +355,43 @@ class _Search:
             return worst, "an object is not drawn as it should be"
         return worst, ""
 
-    def _margins(
-        self,
-        cost_qMC: Floats,
-        mine: int,
-        colour: int,
-        rivals: slice,
-        canvas: Floats,
-        lighting: Lighting,
-        n: int,
-    ) -> tuple[float, bool]:
+    def _margins(self, one: _Found, rivals: slice) -> tuple[float, bool]:
         """How far the second-best object is behind, and whether a quarter is another object's."""
-        cost_qR = cost_qMC.reshape(4, -1)
-        me = mine * cost_qMC.shape[2] + colour
+        colours = len(self.bank.colours)
+        cost_qR = self.costs[one.n][:, rivals].reshape(4, -1)
+        me = (one.m - rivals.start) * colours + one.c
         total = cost_qR.sum(0)
-        second = int(np.argsort(total)[1]) if len(total) > 1 else me
+        second = int(np.argpartition(total, 1)[1]) if len(total) > 1 else me
 
         def apart(rival: int) -> Floats:
             """Squared difference of the two drawings, by quarter."""
-            other = self._drawn(canvas, lighting, n, rivals.start + rival // cost_qMC.shape[2],
-                                rival % cost_qMC.shape[2])  # fmt: skip
-            return np.asarray(np.square(own - other).sum((1, 2)), np.float32)
+            other = self._drawn(one.n, rivals.start + rival // colours, rival % colours)
+            other -= one.drawn
+            return np.asarray(np.einsum("qkp,qkp->q", other, other), np.float32)
 
-        own = self._drawn(canvas, lighting, n, rivals.start + mine, colour)
         margin = float(total[second] - total[me]) / max(float(apart(second).sum()), 1e-6)
         torn = False
         for q in range(4):
             rival = int(cost_qR[q].argmin())
             if rival == me:
                 continue
+            ahead = float(cost_qR[q, me] - cost_qR[q, rival])
+            if ahead <= QUARTER_LIMIT:
+                continue  # whatever the distance, it would have to be more
             # With the drawing of `me` exactly, the cost difference would be -distance; of the
             # rival, +distance.
             distance = float(apart(rival)[q])
-            ahead = float(cost_qR[q, me] - cost_qR[q, rival])
             torn |= distance > 1.0 and ahead > QUARTER_LIMIT * distance
         return min(max(margin, 0.0), 1.0), torn
+
+
+@lru_cache(maxsize=1)
+def _tile_means() -> Floats:
+    """Takes the pixels of a block to the means of its tiles, [256, 16]."""
+    side = _BLOCK // _TILE
+    rows, columns = np.indices((_BLOCK, _BLOCK)) // _TILE
+    tile_p = (rows * side + columns).reshape(-1)
+    return np.asarray(np.eye(side * side)[tile_p] / _TILE**2, np.float32)
 
 
 def _centre(slot: Slot) -> tuple[int, int]:
@@ -315,29 +399,18 @@ def _centre(slot: Slot) -> tuple[int, int]:
     return round(x * SIZE), round(y * SIZE)
 
 
-def _windows(image: Floats, slots: tuple[Slot, ...]) -> Floats:
-    """The windows of the slots by quarters, [4, N, 256, channels]."""
-    half = _WINDOW // 2
-    cut = []
-    for slot in slots:
-        x, y = _centre(slot)
-        cut.append(image[y - half : y + half, x - half : x + half])
-    stack = np.stack(cut)
-    n, _, _, k = stack.shape
-    split = stack.reshape(n, 2, half, 2, half, k).transpose(1, 3, 0, 2, 4, 5)
-    return np.ascontiguousarray(split.reshape(4, n, half * half, k))
+def _blocks(image: Floats) -> Floats:
+    """[SIZE, SIZE, channels] → [16, channels, 256]."""
+    side, k = SIZE // _BLOCK, image.shape[2]
+    cut = image.reshape(side, _BLOCK, side, _BLOCK, k).transpose(0, 2, 4, 1, 3)
+    return np.ascontiguousarray(cut).reshape(side * side, k, _BLOCK * _BLOCK)
 
 
-def _from_quarters(quarters_qpk: Floats) -> Floats:
-    """[4, 256, k] → [32, 32, k]."""
-    half = _WINDOW // 2
-    k = quarters_qpk.shape[2]
-    return np.asarray(
-        quarters_qpk.reshape(2, 2, half, half, k).transpose(0, 2, 1, 3, 4).reshape(
-            _WINDOW, _WINDOW, k
-        ),
-        np.float32,
-    )  # fmt: skip
+def _blocks_of(slot: Slot) -> list[int]:
+    """The blocks of a slot's window, row by row."""
+    x, y = _centre(slot)
+    row, column = y // _BLOCK, x // _BLOCK
+    return [r * (SIZE // _BLOCK) + c for r in (row - 1, row) for c in (column - 1, column)]
 
 
 @lru_cache(maxsize=8)
@@ -346,7 +419,7 @@ def _bank(view: View) -> _Bank:
     slots: tuple[Slot, ...] = tuple(Slot)
     styles, shots = tuple(Style), tuple(Shot)
     colours = tuple(Colour)
-    grounds: list[tuple[Background, Lighting, Floats]]
+    grounds: list[tuple[Background, Lighting, Floats]]  # and the canvas [SIZE, SIZE, 3]
     match view:
         case View.LINE_ART:
             styles, colours = (Style.OUTLINE,), (Colour.BLACK,)
@@ -386,20 +459,31 @@ def _bank(view: View) -> _Bank:
     edge = known.copy()
     edge[_EDGE:-_EDGE, _EDGE:-_EDGE] = False
     rim_C3 = np.array([rim_rgb(colour) for colour in colours], np.float32)
+    body_Mqp, rim_Mqp = _quartered(bodies), _quartered(rims)
+    rimmed_R = np.flatnonzero(rim_Mqp.any((1, 2)))
+    masks_Xqp = np.concatenate([body_Mqp, rim_Mqp[rimmed_R]])
+    side = _BLOCK // _TILE
+    drawn = (body_Mqp + rim_Mqp > 0.05).reshape(-1, 4, side, _TILE, side, _TILE)
     return _Bank(
         view,
         kinds,
+        len(styles) * len(shots),
         colours,
-        _quartered(bodies),
-        _quartered(rims),
+        body_Mqp,
+        rim_Mqp,
+        np.ascontiguousarray(masks_Xqp.transpose(1, 2, 0)),
+        drawn.any((3, 5)).reshape(-1, 4, side * side),
         rgb / np.float32(255),
         rim_C3 / np.float32(255),
         slots,
         _possible_sets(slots),
-        known,
-        tuple(grounds),
-        edge,
-        np.array([m for m, one in enumerate(rims) if one.any()], np.int64),
+        np.array([_blocks_of(slot) for slot in slots]).T,
+        None if known.all() else _blocks(known[..., None].astype(np.float32)),
+        tuple((background, lighting) for background, lighting, _ in grounds),
+        tuple(_blocks(canvas) for _, _, canvas in grounds),
+        np.flatnonzero(edge),
+        np.stack([canvas[edge].reshape(-1) for _, _, canvas in grounds]),
+        rimmed_R,
     )
 
 
@@ -435,11 +519,9 @@ def _half_blank(image: Floats) -> Floats:
 
 
 def _quartered(masks: list[Floats]) -> Floats:
-    """M masks [32, 32] → [4, 256, M]."""
-    half = _WINDOW // 2
-    stack = np.stack(masks, -1)
-    split = stack.reshape(2, half, 2, half, len(masks)).transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(split.reshape(4, half * half, len(masks)), np.float32)
+    """M masks [32, 32] → [M, 4, 256]."""
+    stack = np.stack(masks).reshape(-1, 2, _BLOCK, 2, _BLOCK).transpose(0, 1, 3, 2, 4)
+    return np.ascontiguousarray(stack, np.float32).reshape(len(masks), 4, _BLOCK * _BLOCK)
 
 
 def _possible_sets(slots: tuple[Slot, ...]) -> NDArray[np.float32]:
@@ -452,38 +534,48 @@ def _possible_sets(slots: tuple[Slot, ...]) -> NDArray[np.float32]:
     return np.array(rows, np.float32)
 
 
-@lru_cache(maxsize=8)
-def _edge_colours(view: View) -> Floats:
-    """The edge pixels of every background and light, [grounds, pixels, 3]."""
-    bank = _bank(view)
-    return np.stack([canvas[bank.edge] for _, _, canvas in bank.grounds])
-
-
 @lru_cache(maxsize=128)
-def _fixed_costs(view: View, which: int) -> Floats:
-    """The part of the squared error that does not depend on the picture, [q, N, M, C]."""
+def _scenery(view: View, which: int) -> _Scenery:
+    """Prepares one background and light of a view."""
     bank = _bank(view)
-    _, lighting, canvas = bank.grounds[which]
-    rgb_MC3, rim_C3 = bank.lit(lighting)
-    body, border = bank.body_qpM, bank.rim_qpM
+    gain = np.array(LIGHT_GAIN[bank.grounds[which][1]], np.float32)
+    canvas, rgb_MC3, rim_C3 = bank.canvases[which], bank.rgb_MC3 * gain, bank.rim_C3 * gain
+    body, border = bank.body_Mqp, bank.rim_Mqp
     covered = body + border
-    back_qNp3 = _windows(canvas, bank.slots)
-    q, n, p, _ = back_qNp3.shape
-    flat = np.ascontiguousarray(back_qNp3.transpose(0, 1, 3, 2)).reshape(q, n * 3, p)
-    by_body = (flat @ (covered * body)).reshape(q, n, 3, -1).transpose(0, 1, 3, 2)
-    by_rim = (flat @ (covered * border)).reshape(q, n, 3, -1).transpose(0, 1, 3, 2)
-    objects_qMC = (
-        np.square(rgb_MC3).sum(2) * np.square(body).sum(1)[..., None]
-        + np.square(rim_C3).sum(1) * np.square(border).sum(1)[..., None]
-        + 2 * (rgb_MC3 * rim_C3).sum(2) * (body * border).sum(1)[..., None]
+    back_qN3p = canvas[bank.blocks_qN]
+
+    def hidden(part: Floats, rgb_MC3: Floats) -> Floats:
+        """What is hidden of the background, times the part of the object that hides it."""
+        sums = back_qN3p.transpose(1, 0, 2, 3) @ (covered * part).transpose(1, 2, 0)
+        return _products(sums.transpose(0, 1, 3, 2), rgb_MC3.transpose(0, 2, 1))
+
+    rims_MC3 = np.broadcast_to(rim_C3, (len(body), *rim_C3.shape))
+    objects_MqC = (
+        np.square(body).sum(2)[..., None] * np.square(rgb_MC3).sum(2)[:, None]
+        + np.square(border).sum(2)[..., None] * np.square(rim_C3).sum(1)
+        + 2 * (body * border).sum(2)[..., None] * (rgb_MC3 * rim_C3).sum(2)[:, None]
     )
-    grounds_qNM = np.square(back_qNp3).sum(3) @ np.square(covered)
-    both = _by_colour(by_body, rgb_MC3) + by_rim @ rim_C3.T
-    return np.asarray(objects_qMC[:, None] + grounds_qNM[..., None] - 2 * both, np.float32)
+    squares = np.square(back_qN3p).sum(2).transpose(1, 0, 2)[:, :, None]
+    grounds_NqM = (squares @ np.square(covered).transpose(1, 2, 0))[:, :, 0]
+    both = hidden(body, rgb_MC3) + hidden(border, rims_MC3)
+    return _Scenery(
+        canvas,
+        rgb_MC3,
+        rim_C3,
+        np.asarray(objects_MqC.transpose(1, 0, 2) + grounds_NqM[..., None] - 2 * both, np.float32),
+        _weights(rgb_MC3),
+        _weights(rims_MC3[bank.rimmed_R]),
+    )
 
 
-def _by_colour(sums_qNM3: Floats, rgb_MC3: Floats) -> Floats:
-    """Dot products with the colours, [q, N, M, C]."""
-    if rgb_MC3.shape[1] == 1:  # each mask has a colour of its own
-        return np.asarray((sums_qNM3 * rgb_MC3[:, 0]).sum(3, keepdims=True), np.float32)
-    return np.asarray(sums_qNM3 @ rgb_MC3[0].T, np.float32)
+def _weights(rgb_MC3: Floats) -> Floats:
+    """What the four sums of `_Search._look_at` count in the costs, [M, 4, C]."""
+    twos = np.full((*rgb_MC3.shape[:2], 1), 2, np.float32)
+    return np.concatenate([-2 * rgb_MC3, twos], 2).transpose(0, 2, 1)
+
+
+def _products(sums_nqMk: Floats, weights_MkC: Floats) -> Floats:
+    """The sums weighted, for each mask and colour: [n, q, M, C]."""
+    if weights_MkC.shape[2] == 1:  # each mask has a colour of its own
+        return np.asarray((sums_nqMk * weights_MkC[..., 0]).sum(3, keepdims=True), np.float32)
+    return np.asarray(sums_nqMk @ weights_MkC[0], np.float32)

@@ -13,6 +13,7 @@ import json
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ class SketchWriter(_Teacher):
             raise _Declined("unsupported_task", f"{task.value}: {task.refused}")
         if len(pictures) != 1:
             raise _Declined("unsuitable_source", f"{len(pictures)} pictures instead of one")
-        source = _seen(pictures[0], source_view(task))
+        source = _seen(_pixels(pictures[0].data), source_view(task))
         operation = sample(task, source, rng, self._world_of(task), self.avoid)
         if operation is None:
             raise _Declined("unsuitable_source", f"{task.value} cannot be done to this picture")
@@ -169,8 +170,8 @@ class SketchPainter(_Teacher):
         if len(request.sources) != 1:
             raise _Declined("unsuitable_source", f"{len(request.sources)} pictures instead of one")
         operation = parse_instruction(request.prompt)
-        pixels = _pixels(request.sources[0])
-        source = _seen(request.sources[0], operation.source_view)
+        pixels = _pixels(request.sources[0].data)
+        source = _seen(pixels, operation.source_view)
         size = request.size or (pixels.shape[1], pixels.shape[0])
         return Image.fromarray(show(operation.apply(source), operation.target_view, _side(size)))
 
@@ -232,12 +233,16 @@ def _labelled(prompt: str, mark: str) -> str | None:
     return None
 
 
-def _pixels(picture: Picture) -> Pixels:
-    return np.asarray(open_image(picture.data), np.uint8)
+@lru_cache(maxsize=4)
+def _pixels(data: bytes) -> Pixels:
+    """uint8 RGB [H, W, 3], not to be written into. A source is read by the writer, then the painter."""
+    pixels = np.asarray(open_image(data), np.uint8)
+    pixels.flags.writeable = False
+    return pixels
 
 
-def _seen(picture: Picture, view: View) -> Scene:
-    found = detect.scene(_pixels(picture), view)
+def _seen(pixels: Pixels, view: View) -> Scene:
+    found = detect.scene(pixels, view)
     if found.scene is None:
         shown = "" if view is View.PLAIN else f" as {view.value}"
         raise _Declined("unreadable_source", f"the picture shows no scene{shown}: {found.reason}")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
-
-import numpy as np
 
 from janus4o.errors import PromptError
 from janus4o.sketch import detect, exam, grammar, judge
 from janus4o.sketch.captions import parse_shown
-from janus4o.sketch.detect import Detection
 from janus4o.sketch.edit import apply
 from janus4o.sketch.scene import Colour, Scene, Shape
 from janus4o.sketch.view import View
@@ -55,7 +51,7 @@ class SketchInspector:
             wanted, view = parse_shown(caption)
         except PromptError as error:
             raise Rejected(f"shows_prompt: {error.message}") from None
-        found = _seen(pixels, view)
+        found = detect.scene(pixels, view)
         if found.scene is None:
             raise Rejected(f"shows_prompt: {found.reason}")
         if view in COLOURLESS:
@@ -67,7 +63,7 @@ class SketchInspector:
     def check_edit(self, source: Pixels, instruction: str, pixels: Pixels) -> None:
         try:
             operation = grammar.parse_instruction(instruction)
-            found = _seen(source, operation.source_view)
+            found = detect.scene(source, operation.source_view)
             if found.scene is None:
                 raise Rejected(f"does_edit: the source: {found.reason}")
             target = apply(operation, found.scene)
@@ -81,13 +77,3 @@ class SketchInspector:
     def _keep_out(self, what: Scene | Wanted) -> None:
         if self._hold_out and exam.held_out(what):
             raise Rejected("held_out: the exam asks for this combination")
-
-
-def _seen(pixels: Pixels, view: View) -> Detection:
-    """What a picture shows. Sources of edits are looked at twice, so the last few are kept."""
-    return _seen_bytes(pixels.tobytes(), pixels.shape, view)
-
-
-@lru_cache(maxsize=256)
-def _seen_bytes(data: bytes, shape: tuple[int, ...], view: View) -> Detection:
-    return detect.scene(np.frombuffer(data, np.uint8).reshape(shape), view)
