@@ -7,14 +7,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from janus4o.errors import PromptError
 from janus4o.sketch.phrases import (
     BACKGROUND_WORDS,
     NUMBERS,
+    RELATION_CHOICES,
     RELATION_PHRASES,
     SLOT_PHRASES,
+    Choices,
     Reader,
     join,
     listing,
@@ -111,7 +115,7 @@ def read_caption(reader: Reader) -> Wanted:
 
 def _read_subject(reader: Reader) -> tuple[tuple[Group, ...], Relation | None]:
     groups = [reader.group()]
-    relation = reader.choice(RELATION_PHRASES)
+    relation = reader.choice(RELATION_CHOICES)
     if relation is not None:
         return (groups[0], reader.group()), relation
     while reader.take(","):
@@ -136,12 +140,14 @@ VIEW_PREFIXES: dict[View, str] = {
     View.LEFT_HALF: "the left half of",
 }
 """Pictures that edits start from can be asked for by a prefix."""
+VIEW_CHOICES = Choices(VIEW_PREFIXES)
 
 
+@lru_cache(maxsize=256)
 def parse_shown(text: str) -> tuple[Wanted, View]:
     """Reads a caption that may begin with a view, as 'line art of a circle'; see `parse_caption`."""
     reader = Reader(text)
-    view = reader.choice(VIEW_PREFIXES) or View.PLAIN
+    view = reader.choice(VIEW_CHOICES) or View.PLAIN
     wanted = read_caption(reader)
     reader.finish()
     return wanted, view

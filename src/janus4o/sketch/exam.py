@@ -16,6 +16,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -55,6 +56,7 @@ HELD_COUNTS: frozenset[tuple[Shape, int]] = frozenset(
 )
 
 
+@lru_cache(maxsize=32768)
 def _held_coloured(first: str, second: str) -> bool:
     key = "|".join(sorted((first, second)))
     return zlib.crc32(f"janus4o coloured pair {key}".encode()) % 10 == 0
@@ -70,6 +72,8 @@ def held_out(what: Scene | Wanted) -> bool:
             for group in what.groups
             for _ in range(group.count)
         ]
+    if len(objects) < 2:
+        return False
     counts = Counter(shape for shape, _ in objects)
     if any((shape, count) in HELD_COUNTS for shape, count in counts.items()):
         return True

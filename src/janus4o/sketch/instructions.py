@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from janus4o.sketch.captions import captions, read_caption
 from janus4o.sketch.edit import Operation, Reference
 from janus4o.sketch.phrases import (
     BACKGROUND_WORDS,
+    PLURAL_CHOICES,
     PLURALS,
     SLOT_PHRASES,
     Reader,
@@ -91,6 +93,7 @@ def instruction(operation: Operation, scene: Scene, rng: np.random.Generator) ->
     return options[rng.integers(len(options))]
 
 
+@lru_cache(maxsize=256)
 def parse_instruction(text: str) -> Operation:
     """Reads an instruction.
 
@@ -206,7 +209,7 @@ def _read_move(reader: Reader) -> Operation:
 
 def _read_show(reader: Reader) -> Operation:
     if reader.take("a variation with"):
-        shape = reader.choice(PLURALS)
+        shape = reader.choice(PLURAL_CHOICES)
         if shape is None:
             raise reader.confused("shapes")
         reader.expect("instead")

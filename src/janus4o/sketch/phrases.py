@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import TypeVar
+from functools import lru_cache
+from typing import Generic, TypeVar
 
 from janus4o.errors import PromptError
 from janus4o.sketch.scene import (
@@ -104,9 +105,57 @@ KNOWN_WORDS = frozenset(
 )
 
 
+_WORD = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
+
+
 def split(text: str) -> list[str]:
     """The words of a text in lower case; punctuation marks are words."""
-    return re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.lower())
+    return _WORD.findall(text.lower())
+
+
+@lru_cache(maxsize=1024)
+def _words_of(phrase: str) -> list[str]:
+    """`split` for the phrases of the grammar itself, which are few. Do not change the list."""
+    return split(phrase)
+
+
+class Choices(Generic[E]):
+    """Values a text can name, and the phrases that name them.
+
+    Args:
+        options: value → its phrase or phrases.
+    """
+
+    def __init__(self, options: Mapping[E, str | tuple[str, ...]]) -> None:
+        flat = [
+            (split(phrase), value)
+            for value, phrases in options.items()
+            for phrase in ((phrases,) if isinstance(phrases, str) else phrases)
+        ]
+        self._by_first_word: dict[str, list[tuple[list[str], E]]] = {}
+        for words, value in sorted(flat, key=lambda pair: -len(pair[0])):
+            self._by_first_word.setdefault(words[0], []).append((words, value))
+
+    def find(self, words: list[str], at: int) -> tuple[E, int] | None:
+        """The value named by the words from `at` on, the longest phrase first, and where it ends."""
+        if at < len(words):
+            for phrase, value in self._by_first_word.get(words[at], ()):
+                end = at + len(phrase)
+                if words[at:end] == phrase:
+                    return value, end
+        return None
+
+
+NUMBER_CHOICES = Choices(NUMBERS)
+PLURAL_CHOICES = Choices(PLURALS)
+BACKGROUND_CHOICES = Choices(BACKGROUND_WORDS)
+SLOT_CHOICES = Choices(SLOT_PHRASES)
+RELATION_CHOICES = Choices(RELATION_PHRASES)
+
+
+@lru_cache(maxsize=32)
+def _members(kind: type[M]) -> Choices[M]:
+    return Choices({member: member.value for member in kind})
 
 
 def join(parts: Iterable[str]) -> str:
@@ -165,10 +214,11 @@ class Reader:
 
     def take(self, phrase: str) -> bool:
         """Reads `phrase` if it comes next."""
-        words = split(phrase)
-        if self.words[self.at : self.at + len(words)] != words:
+        words = _words_of(phrase)
+        end = self.at + len(words)
+        if self.words[self.at : end] != words:
             return False
-        self.at += len(words)
+        self.at = end
         return True
 
     def take_any(self, *phrases: str) -> bool:
@@ -180,21 +230,17 @@ class Reader:
         if not self.take_any(*phrases):
             raise self.confused(" or ".join(repr(phrase) for phrase in phrases))
 
-    def choice(self, options: Mapping[E, str | tuple[str, ...]]) -> E | None:
-        """Reads whichever option's phrase comes next, the longest first."""
-        flat = [
-            (phrase, value)
-            for value, phrases in options.items()
-            for phrase in ((phrases,) if isinstance(phrases, str) else phrases)
-        ]
-        for phrase, value in sorted(flat, key=lambda pair: -len(pair[0].split())):
-            if self.take(phrase):
-                return value
-        return None
+    def choice(self, choices: Choices[E]) -> E | None:
+        """Reads whichever choice's phrase comes next, the longest first."""
+        found = choices.find(self.words, self.at)
+        if found is None:
+            return None
+        value, self.at = found
+        return value
 
     def member(self, kind: type[M]) -> M | None:
         """Reads the value of a member of `kind`, if one comes next."""
-        return self.choice({member: member.value for member in kind})
+        return self.choice(_members(kind))
 
     @property
     def done(self) -> bool:
@@ -215,7 +261,7 @@ class Reader:
     def noun(self) -> tuple[Shape, Colour | None, bool]:
         """Reads 'red circle' or 'circles': shape, colour, whether plural."""
         colour = self.member(Colour)
-        shape = self.choice(PLURALS)
+        shape = self.choice(PLURAL_CHOICES)
         if shape is not None:
             return shape, colour, True
         shape = self.member(Shape)
@@ -228,7 +274,7 @@ class Reader:
         if self.take_any("a", "an"):
             count = 1
         else:
-            number = self.choice(NUMBERS)
+            number = self.choice(NUMBER_CHOICES)
             if number is None:
                 raise self.confused("'a' or a number up to four")
             count = number
@@ -239,11 +285,11 @@ class Reader:
 
     def slot(self) -> Slot | None:
         """Reads where something stands, if that comes next."""
-        return self.choice(SLOT_PHRASES)
+        return self.choice(SLOT_CHOICES)
 
     def background(self) -> Background:
         """Reads the word of a background."""
-        found = self.choice(BACKGROUND_WORDS)
+        found = self.choice(BACKGROUND_CHOICES)
         if found is None:
             raise self.confused("a background")
         return found
