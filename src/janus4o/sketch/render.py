@@ -289,7 +289,8 @@ def draw(scene: Scene, size: int = 64) -> Pixels:
         uint8 RGB [size, size, 3].
     """
     canvas = ground(scene.background, size).copy()
-    return draw_on(canvas, scene, lambda item: COLOUR_RGB[item.colour])
+    empty = _lit_ground(scene.background, scene.lighting, size)
+    return _add_items(canvas, empty.copy(), scene, lambda item: COLOUR_RGB[item.colour])
 
 
 def draw_on(
@@ -301,20 +302,54 @@ def draw_on(
         canvas: float32 [size, size, 3], 0–255.
         rgb_of: the colour an object gets.
     """
+    return _add_items(canvas, _lit(canvas, scene.lighting), scene, rgb_of)
+
+
+@lru_cache(maxsize=64)
+def _lit_ground(background: Background, lighting: Lighting, size: int) -> Pixels:
+    """The empty canvas in some light. Do not write into it."""
+    return _lit(ground(background, size), lighting)
+
+
+def _lit(canvas: NDArray[np.float32], lighting: Lighting) -> Pixels:
+    """The canvas in some light, uint8 [h, w, 3]."""
+    rows = _rows(canvas) * _row(LIGHT_GAIN[lighting], canvas.shape[1])
+    return np.rint(rows, out=rows).clip(0, 255, out=rows).astype(np.uint8).reshape(canvas.shape)
+
+
+def _add_items(
+    canvas: NDArray[np.float32],
+    out: Pixels,
+    scene: Scene,
+    rgb_of: Callable[[Item], tuple[int, int, int]],
+) -> Pixels:
+    """Draws objects on the canvas, and what they change, lit, on `out`, which is returned."""
     size = canvas.shape[0]
     radius = RADIUS * size * SHOT_SCALE[scene.shot]
     for item in scene.items:
-        alpha = mask(item.shape, radius, scene.style)[..., None]
+        alpha = mask(item.shape, radius, scene.style)
         border = rim(item.shape, radius, scene.style)
         half = alpha.shape[0] // 2
         x, y = (round(c * size) for c in SLOT_CENTRES[item.slot])
-        window = canvas[y - half : y + half, x - half : x + half]
-        step = alpha * (np.array(rgb_of(item), np.float32) - window)
+        area = slice(y - half, y + half), slice(x - half, x + half)
+        window = canvas[area]
+        rows = _rows(window)
+        step = alpha.repeat(3, 1) * (_row(rgb_of(item), 2 * half) - rows)
         if border is not None:
-            step += border[..., None] * (np.array(rim_rgb(item.colour), np.float32) - window)
-        window += step
-    canvas *= np.array(LIGHT_GAIN[scene.lighting], np.float32)
-    return np.asarray(np.rint(canvas).clip(0, 255), np.uint8)
+            step += border.repeat(3, 1) * (_row(rim_rgb(item.colour), 2 * half) - rows)
+        window += step.reshape(window.shape)
+        out[area] = _lit(window, scene.lighting)
+    return out
+
+
+def _rows(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[h, w, 3] → [h, w · 3]: numpy is far faster on whole rows than on triples."""
+    return image.reshape(image.shape[0], -1)
+
+
+def _row(rgb: tuple[float, float, float], width: int) -> NDArray[np.float32]:
+    """One colour, `width` times side by side."""
+    return np.tile(np.array(rgb, np.float32), width)
 
 
 def picture(scene: Scene, size: int = 64) -> Image.Image:
