@@ -31,8 +31,9 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
         durable: also survive a power cut: fsync the file before and its folder after the rename.
             Without it a kill of this process is still harmless; follow with `sync_filesystem`.
     """
-    path = Path(path)
-    temporary = path.parent / f".{path.name[:80]}.{os.getpid()}-{next(_numbers)}.part"
+    # Plain strings: this is called once per picture, and Path objects cost more than the write.
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name[:80]}.{os.getpid()}-{next(_numbers)}.part")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -45,7 +46,7 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
             os.unlink(temporary)
         raise
     if durable:
-        sync_folder(path.parent)
+        sync_folder(folder or ".")
 
 
 def sync_file(file: BinaryIO) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from janus4o import images
@@ -20,6 +21,7 @@ class Blobs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._known: set[str] = set()
+        self._folders: set[str] = set()
         self._waiting = False
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -36,16 +38,18 @@ class Blobs:
         name = f"{hashlib.sha256(data).hexdigest()}.{images.kind_of(data)}"
         if name in self._known:
             return name
-        path = self.path(name)
-        if not path.parent.is_dir():
-            path.parent.mkdir(exist_ok=True)
+        folder = os.path.join(self.folder, name[:2])
+        path = os.path.join(folder, name)
+        if folder not in self._folders:
+            os.makedirs(folder, exist_ok=True)
+            self._folders.add(folder)
             if durable:
                 sync_folder(self.folder)
         # A power cut may have left an empty file under the right name: trust only the bytes.
-        if not (path.is_file() and path.read_bytes() == data):
+        if not (os.path.isfile(path) and Path(path).read_bytes() == data):
             write_atomic(path, data, durable=durable)
         elif durable:
-            sync_folder(path.parent)
+            sync_folder(folder)
         self._waiting = self._waiting or not durable
         self._known.add(name)
         return name

@@ -7,7 +7,7 @@ has. It is also the only source of the figures of spend, tokens and latency.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import (
@@ -92,11 +92,15 @@ class Spend:
     unpriced: int
 
 
+_OWN_COLUMNS = tuple(name for name in Attempt.__slots__ if name != "usage")
+
+
 def append(connection: Connection, attempts: Iterable[Attempt]) -> None:
-    rows = []
-    for attempt in attempts:
-        row = {name: getattr(attempt, name) for name in Attempt.__slots__ if name != "usage"}
-        rows.append(row | asdict(attempt.usage))
+    rows = [
+        {name: getattr(attempt, name) for name in _OWN_COLUMNS}
+        | {name: getattr(attempt.usage, name) for name in Usage.__slots__}
+        for attempt in attempts
+    ]
     if rows:
         connection.execute(insert(ATTEMPTS), rows)
 
