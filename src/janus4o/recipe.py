@@ -30,6 +30,9 @@ class Teachers(_Strict):
 
     writer: Literal["sketch"] = "sketch"
     painter: Literal["sketch"] = "sketch"
+    max_categories: int | None = Field(
+        None, ge=1, description="most object categories in one prompt; None takes the painter's own"
+    )
     size: tuple[int, int] = Field((128, 128), description="pixels (width, height) asked for")
 
     @model_validator(mode="before")

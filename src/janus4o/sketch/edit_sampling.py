@@ -84,16 +84,20 @@ def sample_kind(
 
 
 def sample_source(kind: str, rng: np.random.Generator, world: World = World.LEARNABLE) -> Scene:
-    """A scene that an operation of this kind can be drawn for: 1–4 objects of different shapes."""
+    """A scene that an operation of this kind can be drawn for: different shapes, 1–4 of them in the
+    rich world, one or two in the learnable one.
+    """
     if kind == "add":
         slots: tuple[Slot, ...] = (_one(rng, (Slot.LEFT, Slot.RIGHT, Slot.TOP, Slot.BOTTOM)),)
-        if rng.random() < 0.45:
+        if world is World.RICH and rng.random() < 0.45:
             slots = _one(rng, LAYOUTS[3])
     elif kind == "extend":
         slots = (Slot.LEFT,)
     else:
         least = 2 if kind in ("remove", "swap", "cross") else 1
         most = 3 if kind == "move" else 4  # four fill the canvas
+        if world is World.LEARNABLE:
+            most = 2
         counts = np.array([0.3, 0.4, 0.2, 0.1][least - 1 : most])
         count = int(rng.choice(np.arange(least, most + 1), p=counts / counts.sum()))
         slots = _one(rng, LAYOUTS[count])

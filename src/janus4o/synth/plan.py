@@ -32,7 +32,7 @@ class Plan:
         tasks: share of each editing task, 0–1.
         mean_categories: expected distinct categories a prompt, after the cut.
         full_mean_categories: the same for the law over 1..100.
-        max_categories: the most the painter and the taxonomy allow.
+        max_categories: the most the painter, the recipe and the taxonomy allow.
         mass_cut: probability of the law over 1..100 that lies above `max_categories`.
         kept_out: share of draws that are kept for the exam, 0–1; they cost no call.
         write_calls, paint_calls: at least; refused and rejected samples are made up for.
@@ -68,7 +68,7 @@ def plan(
     Raises:
         RecipeError: the recipe asks for an editing task that does not exist.
     """
-    setting = setting_of(recipe, painter.max_categories, inspector or Anything())
+    setting = setting_of(recipe, painter, inspector or Anything())
     names, wanted = name_samples(recipe), wanted_rows(recipe)
     kinds: Counter[str] = Counter()
     tasks: Counter[str] = Counter()
@@ -89,7 +89,7 @@ def plan(
         for index in range(DRAWS):
             tasks[editing.draw_task(names.sample(Pipeline.EDITING, index), setting)] += 1
     decay = recipe.synthesis.text_to_image.category_decay
-    largest = attributes.largest_count(setting.taxonomy, painter.max_categories)
+    largest = attributes.largest_count(setting.taxonomy, setting.max_categories)
     t2i, edits = wanted[Pipeline.PROMPT_FIRST], wanted[Pipeline.EDITING]
     calls = t2i + 2 * edits
     width, height = setting.size

@@ -127,7 +127,7 @@ def run(
     """
     folder = Path(folder)
     # Before the folder is bound to the recipe: one that makes no sense must leave no trace.
-    setting = setting_of(recipe, painter.max_categories, inspector or Anything())
+    setting = setting_of(recipe, painter, inspector or Anything())
     with files.lock(folder):
         store = Store(folder)
         try:

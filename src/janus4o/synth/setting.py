@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from janus4o.errors import RecipeError
+from janus4o.exchange import Painter
 from janus4o.recipe import Recipe, TextToImage
 from janus4o.sketch.edit import EditTask
 from janus4o.sketch.wanted import World
@@ -20,7 +21,7 @@ class Setting:
     Attributes:
         text_to_image: shares of what prompts ask for.
         tasks: relative share of each editing task.
-        max_categories: the painter's.
+        max_categories: the most categories a prompt may ask for.
         size: (width, height) in pixels asked for.
     """
 
@@ -33,8 +34,8 @@ class Setting:
     inspector: Inspector
 
 
-def setting_of(recipe: Recipe, max_categories: int, inspector: Inspector) -> Setting:
-    """What a recipe means.
+def setting_of(recipe: Recipe, painter: Painter, inspector: Inspector) -> Setting:
+    """What a recipe means for this painter.
 
     Raises:
         RecipeError: an editing task is not one of the 14 or has no exact operation, or all shares
@@ -57,7 +58,7 @@ def setting_of(recipe: Recipe, max_categories: int, inspector: Inspector) -> Set
         taxonomy.of_world(world),
         recipe.synthesis.text_to_image,
         {task: share for task, share in sorted(editing.tasks.items()) if share > 0},
-        max_categories,
+        min(painter.max_categories, recipe.teachers.max_categories or painter.max_categories),
         recipe.teachers.size,
         inspector,
     )

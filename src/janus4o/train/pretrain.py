@@ -1,8 +1,9 @@
 """Makes the base of the offline world: the Janus-Pro that fine-tuning starts from.
 
 It knows single objects, in words and pixels: it draws "a blue heart in the top left corner", says
-what a picture of one object shows, and in a conversation draws again what it drew before. It has
-never seen a caption of two things, nor an edit.
+what a picture of one object shows, and holds a conversation: of several captions in one message it
+draws the one whose turn it is, and what it drew before it can draw again. No picture it has seen holds
+two objects, no caption names two, and it has never seen an edit.
 """
 
 from __future__ import annotations
@@ -44,9 +45,8 @@ class BaseOptions:
     Attributes:
         steps: optimiser steps.
         drawn, described: captions to draw and pictures to describe in each step.
-        recalled: conversations in each step, in which a caption comes back and with it the picture.
-            They give the model what a language model of that size would have from text: looking
-            back and copying.
+        listed, recalled, repeated: conversations in each step, see `BaseData`. They give the model
+            what a language model has from text: telling phrases apart, looking back, copying.
         rate: peak AdamW rate; linear warm-up over `warmup` steps, cosine to zero.
         centred: how often the object stands in the middle.
         painted: side in pixels at which scenes are painted before they are shrunk.
@@ -54,9 +54,11 @@ class BaseOptions:
     """
 
     steps: int = 2400
-    drawn: int = 32
-    described: int = 16
-    recalled: int = 24
+    drawn: int = 16
+    described: int = 12
+    listed: int = 32
+    recalled: int = 20
+    repeated: int = 12
     rate: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.05
@@ -91,6 +93,20 @@ class BaseData:
         self.pictures: NDArray[np.uint8] = np.stack(pictures)
         self.codes = codebook.encode(model.network, to_pixel_values(self.pictures)).numpy()
 
+    def listing(self, rng: np.random.Generator) -> Example:
+        """Two to four captions in one message; the pictures so far, and the next one to draw."""
+        geometry, words = self.model.geometry, self.model.tokenizer
+        asked = [self._place(rng) for _ in range(rng.integers(2, 5))]
+        text = ". ".join(grammar.base_caption(self.scenes[i], rng, 0.7, 0.2) for i in asked)
+        ids = sequence.text_to_image(text, geometry, words).prompt_ids.tolist()
+        drawn = asked[: rng.integers(1, len(asked) + 1)]
+        at: list[int] = []
+        for _ in drawn[:-1]:
+            at += range(len(ids), len(ids) + geometry.tokens)
+            ids += [geometry.pad] * geometry.tokens
+            ids += [geometry.end_of_image, geometry.begin_of_image]
+        return self._example(ids, at, [self.codes[i] for i in drawn])
+
     def recall(self, rng: np.random.Generator) -> Example:
         """A conversation of two to four captions and pictures in which one comes back at the end.
 
@@ -98,7 +114,7 @@ class BaseData:
         picture can only be known by looking back.
         """
         geometry, words = self.model.geometry, self.model.tokenizer
-        turns = [self._place(rng) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
+        turns = [self._place(rng) for _ in range(rng.integers(1, 4))]
         captions = [self._vague_caption(index, rng) for index in turns]
         back = int(rng.integers(len(turns)))
         turns.append(turns[back])
@@ -113,12 +129,30 @@ class BaseData:
             if number < len(captions) - 1:
                 at += range(len(ids), len(ids) + geometry.tokens)
                 ids += [geometry.pad] * geometry.tokens + [geometry.end_of_image]
+        return self._example(ids, at, [self.codes[index] for index in turns])
+
+    def repeat(self, rng: np.random.Generator) -> Example:
+        """A mosaic of a few kinds of patches in any order, then, without a word, the same again."""
+        geometry = self.model.geometry
+        patches = self.codes[rng.integers(len(self.codes), size=rng.integers(2, 6))]
+        palette = patches[np.arange(len(patches)), rng.integers(geometry.tokens, size=len(patches))]
+        mosaic = palette[rng.integers(len(palette), size=geometry.tokens)]
+        ids = [geometry.bos, *[geometry.pad] * int(rng.integers(2, 12)), geometry.begin_of_image]
+        at = list(range(len(ids), len(ids) + geometry.tokens))
+        ids += [geometry.pad] * geometry.tokens + [geometry.end_of_image]
+        ids += [*[geometry.pad] * int(rng.integers(2, 16)), geometry.begin_of_image]
+        return self._example(ids, at, [mosaic, mosaic])
+
+    def _example(
+        self, ids: list[int], at: list[int], pictures: list[NDArray[np.int64]]
+    ) -> Example:
+        """The last picture is to be drawn; the others stand in the row at `at`."""
         return Example(
             Kind.TEXT_TO_IMAGE,
             np.array(ids, np.int64),
-            target_codes=self.codes[turns[-1]],
+            target_codes=pictures[-1],
             source_at=np.array(at, np.int64),
-            source_codes=np.concatenate([self.codes[index] for index in turns[:-1]]),
+            source_codes=np.concatenate([*pictures[:-1], pictures[-1][:0]]),
         )
 
     def _vague_caption(self, index: int, rng: np.random.Generator) -> str:
@@ -175,22 +209,28 @@ def pretrain(model: JanusModel, options: BaseOptions, log: Log = print) -> Janus
             for group in optimiser.param_groups:
                 group["lr"] = rate
             drawn = [data.draw(Kind.TEXT_TO_IMAGE, rng) for _ in range(options.drawn)]
-            batches = [
-                collate([data.recall(rng) for _ in range(options.recalled)], pad),
-                collate([hide(one, dropout, pad, rng) for one in drawn], pad),
-                collate([data.draw(Kind.DESCRIBE, rng) for _ in range(options.described)], pad),
-            ]
+            named = {
+                "list": [data.listing(rng) for _ in range(options.listed)],
+                "recall": [data.recall(rng) for _ in range(options.recalled)],
+                "repeat": [data.repeat(rng) for _ in range(options.repeated)],
+                "draw": [hide(one, dropout, pad, rng) for one in drawn],
+                "describe": [data.draw(Kind.DESCRIBE, rng) for _ in range(options.described)],
+            }
+            batches = [collate(examples, pad) for examples in named.values()]
             optimiser.zero_grad(set_to_none=True)
-            recalled, drew, _ = gradients.add(batches, [batch.targets for batch in batches])
+            sums = gradients.add(batches, [batch.targets for batch in batches])
             nn.utils.clip_grad_norm_(learnt, 1.0)
             optimiser.step()
             tokens += sum(batch.tokens for batch in batches)
             if step % 100 == 99:
                 spent = time.monotonic() - started
-                codes = model.geometry.tokens
+                shown = " ".join(
+                    f"{name} {per_picture.mean() / model.geometry.tokens:.4f}"
+                    for name, per_picture in zip(named, sums, strict=True)
+                    if len(per_picture)
+                )
                 log(
-                    f"base {step + 1}/{options.steps} draw {drew.mean() / codes:.4f} "
-                    f"recall {recalled.mean() / codes:.4f} {spent:.0f} s "
+                    f"base {step + 1}/{options.steps} {shown} {spent:.0f} s "
                     f"{tokens / spent:.0f} tokens/s"
                 )
     network.eval()
