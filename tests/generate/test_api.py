@@ -93,3 +93,17 @@ def test_progress_counts_to_the_end(janus: Janus) -> None:
     seen: list[tuple[int, int]] = []
     janus.generate(["a", "red", "circle"], n=2, batch=4, progress=lambda *at: seen.append(at))
     assert seen == [(4, 6), (6, 6)]
+
+
+def test_guidance_left_out_is_the_checkpoints_own(janus, tmp_path):
+    from dataclasses import replace
+
+    from janus4o.generate.api import Janus
+    from janus4o.model.loading import load_model, save_model
+
+    save_model(replace(janus.model, guidance=2.5, semantic_weight=0.0), tmp_path / "own")
+    own = Janus(load_model(tmp_path / "own"))
+    assert (own.guidance_or(None), own.semantic_weight_or(None)) == (2.5, 0.0)
+    assert (own.guidance_or(7.0), own.semantic_weight_or(1.0)) == (7.0, 1.0)
+    left_out, given = own.generate(["a red circle"]), own.generate(["a red circle"], guidance=2.5)
+    assert left_out[0].codes.tolist() == given[0].codes.tolist()

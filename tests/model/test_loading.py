@@ -188,5 +188,5 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_absent_fit_means_letterbox(saved: Path) -> None:
-    (saved / loading.FIT_FILE).unlink()
+    (saved / loading.OWN_FILE).unlink()
     assert load_model(saved).fit == "letterbox"

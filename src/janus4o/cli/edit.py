@@ -18,10 +18,11 @@ def command(
     seed: pictures.SeedOption = 0,
     model: pictures.ModelOption = "sketch-base",
     out: pictures.OutOption = Path("pictures"),
-    guidance: pictures.GuidanceOption = 5.0,
+    guidance: pictures.GuidanceOption = None,
     semantic_weight: Annotated[
-        float, typer.Option(help="Lower keeps more of the source; 0 the most.")
-    ] = 5.0,
+        float | None,
+        typer.Option(help="Lower keeps more of the source; 0 the most. Default: the model's own."),
+    ] = None,
     temperature: pictures.TemperatureOption = 1.0,
     top_k: pictures.TopKOption = None,
     device: pictures.DeviceOption = "auto",
@@ -48,8 +49,8 @@ def command(
     from janus4o.generate.options import GenerateOptions
 
     options = GenerateOptions(
-        guidance=guidance,
-        semantic_weight=semantic_weight,
+        guidance=janus.guidance_or(guidance),
+        semantic_weight=janus.semantic_weight_or(semantic_weight),
         temperature=temperature,
         n=n,
         seed=seed,

@@ -20,7 +20,7 @@ def command(
     seed: pictures.SeedOption = 0,
     model: pictures.ModelOption = "sketch-base",
     out: pictures.OutOption = Path("pictures"),
-    guidance: pictures.GuidanceOption = 5.0,
+    guidance: pictures.GuidanceOption = None,
     temperature: pictures.TemperatureOption = 1.0,
     top_k: pictures.TopKOption = None,
     batch: Annotated[
@@ -39,7 +39,11 @@ def command(
     from janus4o.generate.options import GenerateOptions
 
     options = GenerateOptions(
-        guidance=guidance, temperature=temperature, n=n, seed=seed, top_k=top_k
+        guidance=janus.guidance_or(guidance),
+        temperature=temperature,
+        n=n,
+        seed=seed,
+        top_k=top_k,
     )
     pictures.warn_about_words(janus, texts)
     with console.progress(len(texts) * n, "generate", "pictures") as progress:

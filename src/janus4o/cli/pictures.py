@@ -24,7 +24,8 @@ DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16
 CountOption = Annotated[int, typer.Option("-n", help="Pictures of each.")]
 SeedOption = Annotated[int, typer.Option(help="Picture j of each uses seed + j.")]
 GuidanceOption = Annotated[
-    float, typer.Option(help="How strongly the words pull; 1 is not at all.")
+    float | None,
+    typer.Option(help="How strongly the words pull; 1 is not at all. Default: the model's own."),
 ]
 TemperatureOption = Annotated[float, typer.Option(help="0 is greedy.")]
 TopKOption = Annotated[int | None, typer.Option(help="Draw only from the k likeliest codes.")]

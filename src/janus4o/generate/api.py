@@ -77,12 +77,20 @@ class Janus:
     def geometry(self) -> Geometry:
         return self.model.geometry
 
+    def guidance_or(self, given: float | None) -> float:
+        """The guidance to use: the one given, else the checkpoint's own."""
+        return self.model.guidance if given is None else given
+
+    def semantic_weight_or(self, given: float | None) -> float:
+        """The semantic weight to use: the one given, else the checkpoint's own."""
+        return self.model.semantic_weight if given is None else given
+
     def generate(
         self,
         prompts: str | Sequence[str],
         n: int = 1,
         *,
-        guidance: float = 5.0,
+        guidance: float | None = None,
         temperature: float = 1.0,
         seed: int = 0,
         top_k: int | None = None,
@@ -94,7 +102,7 @@ class Janus:
         Args:
             prompts: one or many, of any lengths.
             n: pictures a prompt; picture j of each prompt is drawn with seed + j.
-            guidance: s; 1 means none.
+            guidance: s; 1 means none; None takes the checkpoint's own (5 where it has none).
             temperature: 0 means greedy.
             top_k: draw only from the k likeliest codes.
             batch: pictures computed at once; None takes what fits. It never changes a result.
@@ -107,7 +115,11 @@ class Janus:
             UsageError: an option is out of range.
         """
         options = GenerateOptions(
-            guidance=guidance, temperature=temperature, n=n, seed=seed, top_k=top_k
+            guidance=self.guidance_or(guidance),
+            temperature=temperature,
+            n=n,
+            seed=seed,
+            top_k=top_k,
         )
         return self.generate_with(
             [prompts] if isinstance(prompts, str) else prompts, options, batch, progress
@@ -136,8 +148,8 @@ class Janus:
         instruction: str,
         n: int = 1,
         *,
-        guidance: float = 5.0,
-        semantic_weight: float = 5.0,
+        guidance: float | None = None,
+        semantic_weight: float | None = None,
         temperature: float = 1.0,
         seed: int = 0,
         top_k: int | None = None,
@@ -146,14 +158,14 @@ class Janus:
 
         Args:
             sources: one or more pictures the instruction is about.
-            semantic_weight: s2; lower keeps more of the source.
+            semantic_weight: s2; lower keeps more of the source; None as for guidance.
 
         The other arguments and the errors are those of `generate`; an unreadable source raises
         ImageError.
         """
         options = GenerateOptions(
-            guidance=guidance,
-            semantic_weight=semantic_weight,
+            guidance=self.guidance_or(guidance),
+            semantic_weight=self.semantic_weight_or(semantic_weight),
             temperature=temperature,
             n=n,
             seed=seed,

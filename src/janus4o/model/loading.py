@@ -1,7 +1,7 @@
 """Checkpoints: Hugging Face folders of `JanusForConditionalGeneration`, read and written strictly.
 
-Beside the usual files a folder may hold `janus4o.json`: {"fit": "letterbox" | "crop"}. Absent means
-letterbox, the official behaviour.
+Beside the usual files a folder may hold `janus4o.json`: {"fit": "letterbox" | "crop", "guidance": s,
+"semantic_weight": s2}. Absent means letterbox and 5, the official behaviour.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ from janus4o.model.text import TextTokenizer, word_tokenizer
 
 SKETCH_BASE = "sketch-base"
 SKETCH_BASE_FOLDER = Path(__file__).parent.parent / "sketch" / "base"
-FIT_FILE = "janus4o.json"
+OWN_FILE = "janus4o.json"
+MODEL_CARD_GUIDANCE = 5.0
+"""s and s2 of the Janus-4o model card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class JanusModel:
         geometry: its sizes and special ids.
         fit: how pictures are made square.
         name: what to call it: "sketch-base" or the folder or hub id it came from.
+        guidance, semantic_weight: s and s2 to use where the caller names none. A tiny model wants
+            less of both than Janus-4o.
     """
 
     network: JanusForConditionalGeneration
@@ -57,6 +61,8 @@ class JanusModel:
     geometry: Geometry
     fit: Fit
     name: str
+    guidance: float = MODEL_CARD_GUIDANCE
+    semantic_weight: float = MODEL_CARD_GUIDANCE
 
     @property
     def device(self) -> torch.device:
@@ -191,6 +197,7 @@ def load_model(where: str | Path, dtype: torch.dtype = torch.float32) -> JanusMo
     folder = _folder_of(where)
     config = _read_config(folder)
     fit = _read_fit(folder)
+    scale, semantic_weight = (_read_scale(folder, key) for key in ("guidance", "semantic_weight"))
     if not (folder / "tokenizer.json").is_file():
         raise CheckpointError(f"{folder}: tokenizer.json is missing", "copy the whole folder")
     try:
@@ -203,7 +210,9 @@ def load_model(where: str | Path, dtype: torch.dtype = torch.float32) -> JanusMo
     network = _read_weights(folder, config, dtype)
     normalise_codebook(network)
     network.train(False)
-    return JanusModel(network, TextTokenizer(fast), geometry, fit, str(where))
+    return JanusModel(
+        network, TextTokenizer(fast), geometry, fit, str(where), scale, semantic_weight
+    )
 
 
 def save_model(model: JanusModel, folder: str | Path, dtype: torch.dtype | None = None) -> None:
@@ -230,7 +239,13 @@ def save_model(model: JanusModel, folder: str | Path, dtype: torch.dtype | None 
         with _quiet():
             model.network.save_pretrained(fresh, state_dict=state)
             model.tokenizer.fast.save_pretrained(fresh)
-        (fresh / FIT_FILE).write_text(json.dumps({"fit": model.fit}) + "\n", encoding="utf-8")
+        own = {
+            "fit": model.fit,
+            "guidance": model.guidance,
+            "semantic_weight": model.semantic_weight,
+        }
+        (fresh / OWN_FILE).write_text(json.dumps(own) + "\n", encoding="utf-8")
+        (fresh / "model.safetensors").chmod(0o644)  # written for its owner alone
         for path in (*fresh.iterdir(), fresh):
             _sync(path)
         fresh.chmod(0o755)
@@ -303,12 +318,21 @@ def _read_config(folder: Path) -> JanusConfig:
 
 
 def _read_fit(folder: Path) -> Fit:
-    if not (folder / FIT_FILE).is_file():
-        return "letterbox"
-    fit = _read_json(folder / FIT_FILE).get("fit", "letterbox")
+    fit = _read_own(folder).get("fit", "letterbox")
     if fit not in get_args(Fit):
-        raise CheckpointError(f"{folder}: fit {fit!r} in {FIT_FILE}", "letterbox or crop")
+        raise CheckpointError(f"{folder}: fit {fit!r} in {OWN_FILE}", "letterbox or crop")
     return cast(Fit, fit)
+
+
+def _read_scale(folder: Path, key: str) -> float:
+    scale = _read_own(folder).get(key, MODEL_CARD_GUIDANCE)
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale < 1000:
+        raise CheckpointError(f"{folder}: {key} {scale!r} in {OWN_FILE}", "a number from 0")
+    return float(scale)
+
+
+def _read_own(folder: Path) -> dict[str, Any]:
+    return _read_json(folder / OWN_FILE) if (folder / OWN_FILE).is_file() else {}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
