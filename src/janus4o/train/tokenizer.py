@@ -159,7 +159,7 @@ def train_tokenizer(
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    vq.to(memory_format=torch.channels_last)
+    nn.Module.to(vq, memory_format=torch.channels_last)
     vq.train()
 
     def batch(fewest: int) -> tuple[Tensor, Tensor, Tensor]:
