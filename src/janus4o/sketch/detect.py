@@ -295,7 +295,8 @@ class _Search:
         look(np.flatnonzero(sets_SN[first]))
         limit = float((sets_SN[first] @ gain_NK).min()) + ROUNDING
         hopeful = np.flatnonzero((sets_SN @ gain_NK.min(1)) <= limit)
-        look(np.flatnonzero(sets_SN[hopeful].any(0)))
+        if len(hopeful) > 1:
+            look(np.flatnonzero(sets_SN[hopeful].any(0)))
         score_SK = sets_SN[hopeful] @ gain_NK
         best, combo = np.unravel_index(int(score_SK.argmin()), score_SK.shape)
         return [int(n) for n in np.flatnonzero(sets_SN[hopeful[best]])], int(combo)

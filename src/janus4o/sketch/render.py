@@ -314,7 +314,8 @@ def _lit_ground(background: Background, lighting: Lighting, size: int) -> Pixels
 def _lit(canvas: NDArray[np.float32], lighting: Lighting) -> Pixels:
     """The canvas in some light, uint8 [h, w, 3]."""
     rows = _rows(canvas) * _row(LIGHT_GAIN[lighting], canvas.shape[1])
-    return np.rint(rows, out=rows).clip(0, 255, out=rows).astype(np.uint8).reshape(canvas.shape)
+    np.rint(rows, out=rows)
+    return np.asarray(rows.clip(0, 255, out=rows), np.uint8).reshape(canvas.shape)
 
 
 def _add_items(

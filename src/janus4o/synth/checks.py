@@ -78,6 +78,6 @@ def check_not_flat(pixels: Pixels) -> None:
 def check_changed(source: Pixels, pixels: Pixels) -> None:
     """An edit must differ from its source."""
     if source.shape == pixels.shape:
-        change = np.abs(source.astype(np.int16) - pixels).mean()
+        change = (np.maximum(source, pixels) - np.minimum(source, pixels)).mean()
         if change < MIN_CHANGE:
             raise Rejected(f"changed: differs from the source by {change:.3f} of 255 on average")

@@ -69,10 +69,10 @@ class SketchInspector:
             target = apply(operation, found.scene)
         except PromptError as error:
             raise Rejected(f"does_edit: {error.message}") from None
+        self._keep_out(target)  # first, because it is much cheaper than looking at the result
         verdict = judge.check_edit(found.scene, operation, pixels)
         if not verdict.passed:
             raise Rejected(f"does_edit: {verdict.reason}")
-        self._keep_out(target)
 
     def _keep_out(self, what: Scene | Wanted) -> None:
         if self._hold_out and exam.held_out(what):
