@@ -84,6 +84,25 @@ def test_rich_scenes_survive_damage_at_the_size_they_are_painted(damage: str) ->
         assert detect.scene(hurt).scene == scene
 
 
+def test_slots_passed_over_could_not_have_won() -> None:
+    """The set of slots found is the best of all sets, however damaged the picture is."""
+    rng = np.random.default_rng(8)
+    for n in range(120):
+        pixels = draw(random_scene(rng, World.RICH if n % 2 else World.LEARNABLE), 64)
+        strength = (0, 4, 20, 60)[n % 4]
+        pixels = (pixels + rng.normal(0, strength, pixels.shape)).clip(0, 255).astype(np.uint8)
+        bank = detect._bank(View.PLAIN)
+        search = detect._Search(detect._canonical(pixels, View.PLAIN), bank, int(rng.integers(4)))
+        chosen, combo = search._best_set()
+        slots = list(range(len(bank.slots)))
+        search._look_at(slots)
+        cost = np.stack([search.costs[n].sum(0).reshape(bank.combos, -1).min(1) for n in slots])
+        gain = cost - search.empty[bank.blocks_qN].sum(0)[:, None] + detect.OBJECT_COST
+        scores = bank.sets_SN @ gain
+        own = scores[(bank.sets_SN == np.isin(slots, chosen)).all(1), combo]
+        assert own == pytest.approx(scores.min(), abs=detect.ROUNDING)
+
+
 @pytest.mark.parametrize("world", list(World))
 def test_near_misses_are_not_accepted(world: World) -> None:
     """At most 1 % of pictures with one attribute off pass, as JPEGs too."""

@@ -3,7 +3,8 @@
 1. The edge of the canvas, which no object reaches, says which background and which light.
 2. In every slot, every object that could be there (shape × colour × style × shot) is compared with
    the pixels. Slots that do not overlap share no pixels, so the best scene is exactly the set of
-   such slots with the least squared error; all sets are tried.
+   such slots with the least squared error. Sets that could not be the best even if their objects
+   fitted perfectly are passed over.
 3. The scene found is drawn, and every pixel has to be explained by it: no tile of the picture may
    differ visibly, and no quarter of an object may look more like another object.
 
