@@ -143,9 +143,7 @@ class BaseData:
         ids += [*[geometry.pad] * int(rng.integers(2, 16)), geometry.begin_of_image]
         return self._example(ids, at, [mosaic, mosaic])
 
-    def _example(
-        self, ids: list[int], at: list[int], pictures: list[NDArray[np.int64]]
-    ) -> Example:
+    def _example(self, ids: list[int], at: list[int], pictures: list[NDArray[np.int64]]) -> Example:
         """The last picture is to be drawn; the others stand in the row at `at`."""
         return Example(
             Kind.TEXT_TO_IMAGE,
