@@ -34,7 +34,8 @@ def pretrain(
 ) -> None:
     """Make the base of the offline world from nothing: picture tokenizer, then model.
 
-    The defaults are how the shipped `sketch-base` was made; about an hour on two cores.
+    About an hour on two cores. The shipped `sketch-base` was made by these functions in three legs,
+    while the mixture was still being found; docs/log.md has each.
     """
     from dataclasses import asdict, replace
 
