@@ -194,8 +194,10 @@ def test_a_verb_without_its_libraries_says_what_to_install(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_6(number: signal.Signals) -> None:
+    # A shell starts background jobs deaf to SIGINT, and children inherit that: hear it again.
     code = """
-        import sys, time
+        import signal, sys, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         from janus4o.cli import app, doctor
         def command() -> None:
             print("ready", flush=True)
