@@ -159,7 +159,6 @@ def train_tokenizer(
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    nn.Module.to(vq, memory_format=torch.channels_last)
     vq.train()
 
     def batch(fewest: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -204,7 +203,7 @@ def train_tokenizer(
     def name_and_draw(pixels: Tensor, named: Tensor, ground: Tensor) -> Tensor:
         codebook = F.normalize(vq.quantize.embedding.weight, dim=-1)
         noisy = pixels + options.noise * torch.randn_like(pixels)
-        z = latents(vq, noisy.contiguous(memory_format=torch.channels_last)).flatten(1, 2)
+        z = latents(vq, noisy).flatten(1, 2)
         naming = F.cross_entropy(
             (z @ codebook.T / options.temperature).flatten(0, 1), named.flatten()
         )
