@@ -6,6 +6,7 @@ import pytest
 from janus4o.model.loading import TinyConfig, new_model
 from janus4o.sketch import grammar
 from janus4o.sketch.grammar import VOCABULARY, parse_caption
+from janus4o.train import pretrain
 from janus4o.train.batch import Kind
 from janus4o.train.pretrain import BaseData, BaseOptions, base_scenes
 from janus4o.train.tokenizer import PatchLabels, random_scene, shrink
@@ -66,3 +67,28 @@ def test_patches_are_named_the_same_wherever_they_stand() -> None:
         named = labels.of(shrink(scene, 128, 64)[None])[0]
         assert int((named >= 0).sum()) == 16
         assert sum(int(n) not in bare for n in named) == 4 * len(scene.items)
+
+
+def test_conversations_are_made_of_captions_of_one_object(
+    data: BaseData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    lay_out = pretrain.sequence.text_to_image
+
+    def listen(prompt: str, *rest: object) -> object:
+        said.append(prompt)
+        return lay_out(prompt, *rest)
+
+    monkeypatch.setattr(pretrain.sequence, "text_to_image", listen)
+    rng = np.random.default_rng(2)
+    tokens = data.model.geometry.tokens
+    for make in (data.listing, data.recall, data.repeat):
+        for _ in range(40):
+            example = make(rng)
+            assert not example.pictures, "what the user shows and a picture to draw is an edit's"
+            assert len(example.target_codes) == tokens
+            assert len(example.source_at) == len(example.source_codes)
+    assert len(said) > 100
+    for prompt in said:
+        for caption in prompt.split(". "):
+            assert parse_caption(caption).total == 1
