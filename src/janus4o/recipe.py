@@ -188,7 +188,7 @@ class Recipe(_Strict):
         return Path(self.output) if self.output else Path("runs") / self.name
 
     def content(self) -> dict[str, Any]:
-        """What determines the samples: everything of synthesis except counts, limits and shares of pace."""
+        """What determines the samples: teachers, seed, and of synthesis all but counts and limits."""
         synthesis = self.synthesis.model_dump(mode="json")
         for key in ("concurrency", "budget_usd"):
             synthesis.pop(key)

@@ -34,7 +34,7 @@ def pretrain(
 ) -> None:
     """Make the base of the offline world from nothing: picture tokenizer, then model.
 
-    About an hour on two cores. The shipped `sketch-base` was made by these functions in three legs,
+    The shipped `sketch-base` was made by these functions in three legs,
     while the mixture was still being found; docs/log.md has each.
     """
     from dataclasses import asdict, replace

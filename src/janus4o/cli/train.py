@@ -11,8 +11,6 @@ import typer
 from janus4o.cli import console
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from janus4o.recipe import Recipe
     from janus4o.train.codes import Codes
     from janus4o.train.loop import Metrics, Result
@@ -44,6 +42,7 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
     # Threads that wait without spinning: twice as fast where another process wants a core too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from janus4o import files
+    from janus4o.model.device import move, pick_device
     from janus4o.train.codes import codes_folder, open_codes
     from janus4o.train.loop import train as train_model
     from janus4o.train.presets import resolve, resolve_fit
@@ -54,8 +53,7 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
         model = start_model(init, resolve_fit(recipe), recipe.train.seed)
         codes = open_codes(codes_folder(recipe.folder / "codes", model))
         _check_fresh(codes, recipe.folder)
-        network: nn.Module = model.network
-        network.to(_pick_device(device))
+        move(model.network, pick_device(device))
         with console.progress(None, "train", "steps") as progress:
 
             def show(metrics: Metrics, steps: int) -> None:
@@ -86,17 +84,3 @@ def _check_fresh(codes: Codes, folder: Path) -> None:
             f"the data set of {str(folder)!r} has changed since it was encoded",
             "run `janus4o encode` again",
         )
-
-
-def _pick_device(name: str) -> str:
-    import torch
-
-    from janus4o.errors import UsageError
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError):
-        raise UsageError(f"there is no device {name!r} here", "--device cpu") from None
-    return name

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from janus4o.errors import UsageError
 from janus4o.generate import describing, guidance
@@ -19,6 +19,7 @@ from janus4o.generate.guidance import Guidance
 from janus4o.generate.options import GenerateOptions
 from janus4o.images import open_image
 from janus4o.model import codebook, sequence
+from janus4o.model.device import move, pick_device
 from janus4o.model.embed import understand
 from janus4o.model.geometry import Geometry
 from janus4o.model.loading import JanusModel, load_model
@@ -319,18 +320,12 @@ def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
         CheckpointError: it cannot be read.
         UsageError: there is no such device or dtype.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = pick_device(device)
     if dtype == "auto":
-        dtype = "float32" if device == "cpu" else "bfloat16"
+        dtype = "float32" if place.type == "cpu" else "bfloat16"
     number = getattr(torch, dtype, None)
     if number not in (torch.float32, torch.bfloat16, torch.float16):
         raise UsageError(f"dtype {dtype!r}", "auto, float32, bfloat16 or float16")
     model = load_model(where, number)
-    try:
-        nn.Module.to(model.network, torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"device {device!r}: {str(error).splitlines()[0]}", "auto or cpu"
-        ) from error
+    move(model.network, place)
     return Janus(model)

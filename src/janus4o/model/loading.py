@@ -81,8 +81,7 @@ class TinyConfig:
         image_size, patch_size: pixels; the grid is their quotient.
         hidden, layers, heads, mlp: language model.
         positions: longest sequence, tokens.
-        rope_theta: base of the rotary positions. Small, because sequences are short: with the usual
-            10,000 half of each head turns too slowly to tell neighbours apart.
+        rope_theta: base of the rotary positions; below the usual 10,000 because sequences are short.
         vision_hidden, vision_layers, vision_heads: understanding tower.
         vq_codes, vq_width: codebook rows and their length.
         vq_latent, vq_channels, vq_multipliers, vq_blocks: picture tokenizer. Channels are

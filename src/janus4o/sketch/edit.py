@@ -6,6 +6,7 @@ into another. What has no exact operation is refused by name, never imitated.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar
@@ -121,7 +122,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(ABC):
     """Base of all edits."""
 
     kind: ClassVar[str]
@@ -129,9 +130,9 @@ class Operation:
     source_view: ClassVar[View] = View.PLAIN
     target_view: ClassVar[View] = View.PLAIN
 
+    @abstractmethod
     def apply(self, scene: Scene) -> Scene:
         """The edited scene; PromptError where the operation does not fit the scene."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Trains the picture tokenizer of the offline world: transformers' stock `JanusVQVAE`, from nothing.
 
 Codes must be canonical (the same patch gives the same code whatever surrounds it), or the language
-model has to predict the tokenizer's noise. Three phases:
+model has to predict the tokenizer's noise. Four phases:
 
 1. a plain autoencoder of unit-norm latents, no codes yet;
 2. the codebook: one code per distinct patch of the learnable scenes, placed at its mean latent;
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.janus.modeling_janus import JanusVQVAE
 
+from janus4o.model.preprocess import to_pixel_values
 from janus4o.sketch import render
 from janus4o.sketch.scene import (
     LEARNABLE_BACKGROUNDS,
@@ -120,11 +121,6 @@ class PatchLabels:
         return torch.from_numpy(distance.argmin(1)).view(len(pictures_BHWC), -1)
 
 
-def to_values(pixels_BHWC: NDArray[np.uint8]) -> Tensor:
-    """uint8 pixels → float32 [B, 3, H, W] in -1..1."""
-    return torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
-
-
 def reconstruction_loss(got: Tensor, wanted: Tensor, ground: Tensor) -> Tensor:
     """L1 + L2, with pixels that differ from the background weighted sevenfold."""
     weight = 1.0 + 6.0 * ((wanted - ground).abs().amax(1, keepdim=True) > 0.05).float()
@@ -167,7 +163,7 @@ def train_tokenizer(
         named = labels.of(pictures)
         grounds = torch.tensor([render.GROUND_RGB[s.background] for s in scenes])
         ground = grounds.float().div(127.5).sub(1.0)[:, :, None, None]
-        return to_values(pictures), named, ground
+        return to_pixel_values(pictures), named, ground
 
     started = time.monotonic()
 
@@ -236,6 +232,6 @@ def _place_codes(vq: JanusVQVAE, labels: PatchLabels) -> None:
     sums = torch.zeros(len(labels), weight.shape[1])
     for start in range(0, len(labels.pictures), 64):
         pictures = np.stack(labels.pictures[start : start + 64])
-        z = latents(vq, to_values(pictures)).flatten(0, 2)
+        z = latents(vq, to_pixel_values(pictures)).flatten(0, 2)
         sums.index_add_(0, labels.of(pictures).flatten(), z)
     weight[: len(sums)] = F.normalize(sums, dim=-1)
