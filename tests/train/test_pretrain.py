@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from janus4o.model.loading import TinyConfig, new_model
 from janus4o.sketch import grammar
@@ -69,7 +70,7 @@ def test_patches_are_named_the_same_wherever_they_stand() -> None:
         assert sum(int(n) not in bare for n in named) == 4 * len(scene.items)
 
 
-def test_conversations_are_made_of_captions_of_one_object(
+def test_what_is_said_in_any_conversation_is_captions_of_one_object(
     data: BaseData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
@@ -81,14 +82,38 @@ def test_conversations_are_made_of_captions_of_one_object(
 
     monkeypatch.setattr(pretrain.sequence, "text_to_image", listen)
     rng = np.random.default_rng(2)
-    tokens = data.model.geometry.tokens
-    for make in (data.listing, data.recall, data.repeat):
+    for make in (data.listing, data.redraw, data.mosaic):
         for _ in range(40):
             example = make(rng)
-            assert not example.pictures, "what the user shows and a picture to draw is an edit's"
-            assert len(example.target_codes) == tokens
+            assert len(example.target_codes) == data.model.geometry.tokens
             assert len(example.source_at) == len(example.source_codes)
-    assert len(said) > 100
+    assert len(said) > 70
     for prompt in said:
         for caption in prompt.split(". "):
             assert parse_caption(caption).total == 1
+
+
+def tiles(picture: NDArray[np.uint8]) -> list[bytes]:
+    rows = picture.reshape(4, 16, 4, 16, 3).transpose(0, 2, 1, 3, 4).reshape(16, 16, 16, 3)
+    return [tile.tobytes() for tile in rows]
+
+
+def test_what_is_shown_and_drawn_again_is_never_changed(data: BaseData) -> None:
+    codes = data.codes.reshape(len(data.scenes), -1)
+    known = {
+        pair
+        for picture, row in zip(data.pictures, codes, strict=True)
+        for pair in zip(tiles(picture), row.tolist(), strict=True)
+    }
+    whole = {picture.tobytes(): row for picture, row in zip(data.pictures, codes, strict=True)}
+    rng = np.random.default_rng(3)
+    for make in (data.redraw, data.mosaic):
+        for _ in range(40):
+            example = make(rng)
+            (picture,) = example.pictures
+            drawn = example.target_codes.tolist()
+            assert set(zip(tiles(picture), drawn, strict=True)) <= known
+            if make == data.redraw:
+                assert whole[picture.tobytes()].tolist() == drawn
+            assert (example.ids[example.picture_at] == data.model.geometry.image).all()
+            assert not len(example.source_at), "codes of a picture that is shown are an edit's"

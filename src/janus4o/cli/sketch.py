@@ -30,19 +30,25 @@ def pretrain(
             "--share", min=0.001, max=1.0, help="Do only this share of the steps, to try it out."
         ),
     ] = 1.0,
+    tokenizer_of: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer", help="Take the picture tokenizer of this checkpoint, e.g. sketch-base."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of data and weights.")] = 0,
 ) -> None:
     """Make the base of the offline world from nothing: picture tokenizer, then model.
 
-    The shipped `sketch-base` was made by these functions in three legs,
-    while the mixture was still being found; docs/log.md has each.
+    Two cores take about half an hour for each. docs/log.md says how the shipped `sketch-base` was
+    made and what it reached.
     """
     from dataclasses import asdict, replace
 
     import torch
 
     from janus4o.files import write_atomic
-    from janus4o.model.loading import new_model, save_model
+    from janus4o.model.loading import load_model, new_model, save_model
     from janus4o.sketch.grammar import VOCABULARY
     from janus4o.train import pretrain as base
     from janus4o.train import tokenizer
@@ -57,20 +63,26 @@ def pretrain(
         decoder_steps=_part(codes.decoder_steps, share),
     )
     console.heading("picture tokenizer")
-    tokenizer.train_tokenizer(
-        model.network.model.vqmodel,
-        model.geometry.image_size,
-        model.geometry.patch_size,
-        codes,
-        console.note,
-    )
+    if tokenizer_of is not None:
+        given = load_model(tokenizer_of)
+        model.network.model.vqmodel.load_state_dict(given.network.model.vqmodel.state_dict())
+        console.note(f"of {tokenizer_of}")
+    else:
+        tokenizer.train_tokenizer(
+            model.network.model.vqmodel,
+            model.geometry.image_size,
+            model.geometry.patch_size,
+            codes,
+            console.note,
+        )
     options = base.BaseOptions(seed=seed)
     options = replace(options, steps=_part(options.steps, share))
     console.heading("base")
     base.pretrain(model, options, console.note)
-    save_model(model, out, torch.float16)
+    # Guidance is a habit of fine-tuned models of another size; this one draws best without.
+    save_model(replace(model, guidance=1.0, semantic_weight=0.0), out, torch.float16)
     made = {
-        "tokenizer": asdict(codes),
+        "tokenizer": tokenizer_of or asdict(codes),
         "base": asdict(options),
         "torch": torch.__version__,
         "seconds": round(time.monotonic() - begun),

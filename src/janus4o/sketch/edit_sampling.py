@@ -112,15 +112,21 @@ def sample_source(kind: str, rng: np.random.Generator, world: World = World.LEAR
     return scene
 
 
-def reference(item: Item, scene: Scene, rng: np.random.Generator) -> Reference:
+def reference(
+    item: Item, scene: Scene, rng: np.random.Generator, world: World = World.RICH
+) -> Reference:
     """Names one object of a scene so that it cannot be mistaken.
 
     'the circle' or 'the red circle' where there is one circle, 'the red circle' where there is one
-    red one, else 'the circle on the left'.
+    red one, else 'the circle on the left'. The learnable world always says the place where there
+    are two objects: to find 'the circle' by its looks is more than its small model learns.
     """
     same = [other for other in scene.items if other.shape is item.shape]
+    coloured = item.colour if rng.random() < 0.5 else None
+    if world is World.LEARNABLE and len(scene.items) > 1:
+        return Reference(item.shape, coloured, item.slot)
     if len(same) == 1:
-        return Reference(item.shape, item.colour if rng.random() < 0.5 else None)
+        return Reference(item.shape, coloured)
     if sum(other.colour is item.colour for other in same) == 1:
         return Reference(item.shape, item.colour)
     return Reference(item.shape, None, item.slot)
@@ -139,7 +145,7 @@ def _replace(scene: Scene, rng: np.random.Generator, world: World) -> Operation 
         return None
     item = _one(rng, scene.items)
     shape = _other(rng, world.shapes, item.shape)
-    return edit.Replace(reference(item, scene, rng), shape, _one(rng, world.colours))
+    return edit.Replace(reference(item, scene, rng, world), shape, _one(rng, world.colours))
 
 
 def _add(scene: Scene, rng: np.random.Generator, world: World) -> Operation | None:
@@ -156,7 +162,7 @@ def _add(scene: Scene, rng: np.random.Generator, world: World) -> Operation | No
 def _remove(scene: Scene, rng: np.random.Generator, world: World) -> Operation | None:
     if not scene.items:
         return None
-    return edit.Remove(reference(_one(rng, scene.items), scene, rng))
+    return edit.Remove(reference(_one(rng, scene.items), scene, rng, world))
 
 
 def _move(scene: Scene, rng: np.random.Generator, world: World) -> Operation | None:
@@ -199,7 +205,9 @@ def _recolour(scene: Scene, rng: np.random.Generator, world: World) -> Operation
     if not scene.items:
         return None
     item = _one(rng, scene.items)
-    return edit.Recolour(reference(item, scene, rng), _other(rng, world.colours, item.colour))
+    return edit.Recolour(
+        reference(item, scene, rng, world), _other(rng, world.colours, item.colour)
+    )
 
 
 def _light(scene: Scene, rng: np.random.Generator, world: World) -> Operation | None:

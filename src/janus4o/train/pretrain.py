@@ -1,9 +1,10 @@
 """Makes the base of the offline world: the Janus-Pro that fine-tuning starts from.
 
 It knows single objects, in words and pixels: it draws "a blue heart in the top left corner", says
-what a picture of one object shows, and holds a conversation: of several captions in one message it
-draws the one whose turn it is, and what it drew before it can draw again. No picture it has seen holds
-two objects, no caption names two, and it has never seen an edit.
+what a picture of one object shows, draws what it is shown again, and of several captions in one
+message it draws the one whose turn it is. It has also copied mosaics of patches, which teaches
+where things are. No picture it has seen holds two objects, no caption names two, it has never
+drawn anything that differs from what it was shown, and it has never seen an edit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,20 +47,21 @@ class BaseOptions:
     Attributes:
         steps: optimiser steps.
         drawn, described: captions to draw and pictures to describe in each step.
-        listed, recalled, repeated: conversations in each step, see `BaseData`. They give the model
-            what a language model has from text: telling phrases apart, looking back, copying.
+        listed, redrawn, mosaics: conversations in each step, see `BaseData`. They give the model
+            what a language model has from text, telling phrases apart, and what an eye has, telling
+            places apart.
         rate: peak AdamW rate; linear warm-up over `warmup` steps, cosine to zero.
         centred: how often the object stands in the middle.
         painted: side in pixels at which scenes are painted before they are shrunk.
         workers: batches computed at the same time.
     """
 
-    steps: int = 2400
+    steps: int = 4500
     drawn: int = 16
     described: int = 12
-    listed: int = 32
-    recalled: int = 20
-    repeated: int = 12
+    listed: int = 28
+    redrawn: int = 12
+    mosaics: int = 16
     rate: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.05
@@ -92,75 +95,10 @@ class BaseData:
         ]
         self.pictures: NDArray[np.uint8] = np.stack(pictures)
         self.codes = codebook.encode(model.network, to_pixel_values(self.pictures)).numpy()
-
-    def listing(self, rng: np.random.Generator) -> Example:
-        """Two to four captions in one message; the pictures so far, and the next one to draw."""
-        geometry, words = self.model.geometry, self.model.tokenizer
-        asked = [self._place(rng) for _ in range(rng.integers(2, 5))]
-        text = ". ".join(grammar.base_caption(self.scenes[i], rng, 0.7, 0.2) for i in asked)
-        ids = sequence.text_to_image(text, geometry, words).prompt_ids.tolist()
-        drawn = asked[: rng.integers(1, len(asked) + 1)]
-        at: list[int] = []
-        for _ in drawn[:-1]:
-            at += range(len(ids), len(ids) + geometry.tokens)
-            ids += [geometry.pad] * geometry.tokens
-            ids += [geometry.end_of_image, geometry.begin_of_image]
-        return self._example(ids, at, [self.codes[i] for i in drawn])
-
-    def recall(self, rng: np.random.Generator) -> Example:
-        """A conversation of two to four captions and pictures in which one comes back at the end.
-
-        Captions leave much open, or all of it where only one picture came before, so that the last
-        picture can only be known by looking back.
-        """
-        geometry, words = self.model.geometry, self.model.tokenizer
-        turns = [self._place(rng) for _ in range(rng.integers(1, 4))]
-        captions = [self._vague_caption(index, rng) for index in turns]
-        back = int(rng.integers(len(turns)))
-        turns.append(turns[back])
-        captions.append(captions[back])
-        ids: list[int] = [geometry.bos]
-        at: list[int] = []
-        for number, caption in enumerate(captions):
-            turn = sequence.text_to_image(caption, geometry, words).prompt_ids[1:].tolist()
-            if len(turns) == 2 and (number == 1 or rng.random() < 0.5):
-                turn[:-1] = [geometry.pad] * (len(turn) - 1)
-            ids += turn
-            if number < len(captions) - 1:
-                at += range(len(ids), len(ids) + geometry.tokens)
-                ids += [geometry.pad] * geometry.tokens + [geometry.end_of_image]
-        return self._example(ids, at, [self.codes[index] for index in turns])
-
-    def repeat(self, rng: np.random.Generator) -> Example:
-        """A mosaic of a few kinds of patches in any order, then, without a word, the same again."""
-        geometry = self.model.geometry
-        patches = self.codes[rng.integers(len(self.codes), size=rng.integers(2, 6))]
-        palette = patches[np.arange(len(patches)), rng.integers(geometry.tokens, size=len(patches))]
-        mosaic = palette[rng.integers(len(palette), size=geometry.tokens)]
-        ids = [geometry.bos, *[geometry.pad] * int(rng.integers(2, 12)), geometry.begin_of_image]
-        at = list(range(len(ids), len(ids) + geometry.tokens))
-        ids += [geometry.pad] * geometry.tokens + [geometry.end_of_image]
-        ids += [*[geometry.pad] * int(rng.integers(2, 16)), geometry.begin_of_image]
-        return self._example(ids, at, [mosaic, mosaic])
-
-    def _example(self, ids: list[int], at: list[int], pictures: list[NDArray[np.int64]]) -> Example:
-        """The last picture is to be drawn; the others stand in the row at `at`."""
-        return Example(
-            Kind.TEXT_TO_IMAGE,
-            np.array(ids, np.int64),
-            target_codes=pictures[-1],
-            source_at=np.array(at, np.int64),
-            source_codes=np.concatenate([*pictures[:-1], pictures[-1][:0]]),
-        )
-
-    def _vague_caption(self, index: int, rng: np.random.Generator) -> str:
-        return grammar.base_caption(self.scenes[index], rng, 0.3, 0.1)
-
-    def _place(self, rng: np.random.Generator) -> int:
-        """Number of a scene."""
-        if rng.random() < self.options.centred:
-            return int(self._centred[rng.integers(len(self._centred))])
-        return int(rng.integers(len(self.scenes)))
+        grid, side = model.geometry.grid, model.geometry.patch_size
+        tiles = self.pictures.reshape(-1, grid, side, grid, side, 3).transpose(0, 1, 3, 2, 4, 5)
+        self._patch_codes, first = np.unique(self.codes.ravel(), return_index=True)
+        self._patches: NDArray[np.uint8] = tiles.reshape(-1, side, side, 3)[first]
 
     def draw(self, kind: Kind, rng: np.random.Generator) -> Example:
         """One example: a caption to draw, or a picture to describe.
@@ -178,6 +116,75 @@ class BaseData:
             return lay_out(kind, laid, pictures=[self.pictures[index]])
         laid = sequence.text_to_image(grammar.base_caption(scene, rng), geometry, words)
         return lay_out(kind, laid, target=self.codes[index])
+
+    def listing(self, rng: np.random.Generator) -> Example:
+        """Two to four captions in one message; the pictures so far, and the next one to draw."""
+        geometry, words = self.model.geometry, self.model.tokenizer
+        asked = [self._place(rng) for _ in range(rng.integers(2, 5))]
+        text = ". ".join(grammar.base_caption(self.scenes[i], rng, 0.7, 0.2) for i in asked)
+        ids = sequence.text_to_image(text, geometry, words).prompt_ids.tolist()
+        drawn = asked[: rng.integers(1, len(asked) + 1)]
+        at: list[int] = []
+        for _ in drawn[:-1]:
+            at += range(len(ids), len(ids) + geometry.tokens)
+            ids += [geometry.pad] * geometry.tokens
+            ids += [geometry.end_of_image, geometry.begin_of_image]
+        shown = [self.codes[i] for i in drawn[:-1]]
+        return Example(
+            Kind.TEXT_TO_IMAGE,
+            np.array(ids, np.int64),
+            target_codes=self.codes[drawn[-1]],
+            source_at=np.array(at, np.int64),
+            source_codes=np.concatenate([*shown, np.empty(0, np.int64)]),
+        )
+
+    def redraw(self, rng: np.random.Generator) -> Example:
+        """A picture, mostly with a caption that leaves much open, and the same picture drawn again."""
+        geometry, words = self.model.geometry, self.model.tokenizer
+        index = self._place(rng)
+        caption = grammar.base_caption(self.scenes[index], rng, 0.3, 0.1)
+        ids = sequence.text_to_image(caption, geometry, words).prompt_ids.tolist()
+        if rng.random() < 0.3:
+            ids[3:-1] = [geometry.pad] * (len(ids) - 4)
+        return self._looking(ids, self.pictures[index], self.codes[index])
+
+    def mosaic(self, rng: np.random.Generator) -> Example:
+        """A mosaic of patches in any order, and then, without a word, the same again."""
+        geometry = self.model.geometry
+        kinds = int(rng.integers(2, 7)) if rng.random() < 0.5 else geometry.tokens
+        palette = rng.integers(len(self._patches), size=kinds)
+        chosen = palette[rng.integers(kinds, size=geometry.tokens)]
+        ids = [geometry.bos, geometry.user, geometry.pad]
+        ids += [*[geometry.pad] * int(rng.integers(0, 12)), geometry.begin_of_image]
+        return self._looking(ids, self._pasted(chosen), self._patch_codes[chosen])
+
+    def _place(self, rng: np.random.Generator) -> int:
+        """Number of a scene."""
+        if rng.random() < self.options.centred:
+            return int(self._centred[rng.integers(len(self._centred))])
+        return int(rng.integers(len(self.scenes)))
+
+    def _looking(
+        self, ids: list[int], picture: NDArray[np.uint8], target: NDArray[np.int64]
+    ) -> Example:
+        """A message that begins with a picture, after <bos> <|User|> and ":"."""
+        geometry = self.model.geometry
+        shown = [geometry.begin_of_image, *[geometry.image] * geometry.tokens]
+        return Example(
+            Kind.TEXT_TO_IMAGE,
+            np.array([*ids[:3], *shown, geometry.end_of_image, *ids[3:]], np.int64),
+            target_codes=target,
+            picture_at=np.arange(4, 4 + geometry.tokens),
+            pictures=(picture,),
+        )
+
+    def _pasted(self, patches: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """A picture of these patches, [S, S, 3]."""
+        geometry = self.model.geometry
+        grid, side = geometry.grid, geometry.patch_size
+        tiles = self._patches[patches].reshape(grid, grid, side, side, 3)
+        picture: NDArray[np.uint8] = tiles.transpose(0, 2, 1, 3, 4).reshape(grid * side, -1, 3)
+        return picture
 
 
 def pretrain(model: JanusModel, options: BaseOptions, log: Log = print) -> JanusModel:
@@ -209,8 +216,8 @@ def pretrain(model: JanusModel, options: BaseOptions, log: Log = print) -> Janus
             drawn = [data.draw(Kind.TEXT_TO_IMAGE, rng) for _ in range(options.drawn)]
             named = {
                 "list": [data.listing(rng) for _ in range(options.listed)],
-                "recall": [data.recall(rng) for _ in range(options.recalled)],
-                "repeat": [data.repeat(rng) for _ in range(options.repeated)],
+                "redraw": [data.redraw(rng) for _ in range(options.redrawn)],
+                "mosaic": [data.mosaic(rng) for _ in range(options.mosaics)],
                 "draw": [hide(one, dropout, pad, rng) for one in drawn],
                 "describe": [data.draw(Kind.DESCRIBE, rng) for _ in range(options.described)],
             }
