@@ -53,10 +53,15 @@ def test_every_stage_leaves_what_it_promises(out: Path) -> None:
     assert len((out / "dataset" / "rows.jsonl").read_text("utf-8").splitlines()) == 24
     assert len((out / "metrics.jsonl").read_text("utf-8").splitlines()) == 2
     assert {path.stem for path in (out / "samples" / "2").iterdir()} > TAGS
+    sweep = {path.stem for path in (out / "sweeps" / "2").iterdir()}
+    assert {"counting-0", "counting-5", "add-0.5", "add-source"} < sweep
+    made = json.loads((out / "synthesis.json").read_text("utf-8"))
+    assert made["finished"] == {"prompt_first": 12, "editing": 12}
+    assert made["targets"]["task"]["element_manipulation"] == 0.4
     page = (out / "report.html").read_text("utf-8").lower()
     assert all(title in page for title in ("single object", "counting", "position"))
     timings = json.loads((out / "timings.json").read_text("utf-8"))
-    assert list(timings) == ["synthesize", "encode", "train", "sample", "score"]
+    assert list(timings) == ["synthesize", "encode", "train", "sample", "score", "sweep"]
 
 
 def test_a_second_run_changes_nothing(

@@ -19,8 +19,6 @@ from janus4o.cli import console
 if TYPE_CHECKING:
     from janus4o.recipe import Recipe
 
-SAMPLES_FOLDER = "samples"
-
 
 def command(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe (YAML).")],
@@ -31,7 +29,7 @@ def command(
         bool, typer.Option("--json", help="Print scores, times and paths as JSON.")
     ] = False,
 ) -> None:
-    """Synthesize, encode, fine-tune, draw samples, score and report.
+    """Synthesize, encode, fine-tune, draw samples, score, sweep guidance and report.
 
     What is finished is not done again; after a stop the same command goes on.
     """
@@ -66,6 +64,7 @@ def command(
 
 def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:
     """All stages in the recipe's run folder; returns scores/summary.json and the report's path."""
+    from janus4o.cli import samples
     from janus4o.cli.encode import encode
     from janus4o.cli.eval import score_run
     from janus4o.cli.synth import synthesize
@@ -80,9 +79,11 @@ def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:
     with stage(folder, "train", "checkpoints/*"):
         trained = train(recipe, recipe.model.init)
     with stage(folder, "sample", "samples/*"):
-        draw_samples(recipe, trained.checkpoint)
+        samples.draw_samples(recipe, trained.checkpoint)
     with stage(folder, "score", "scores/items.jsonl"):
         summary = score_run(recipe, str(trained.checkpoint))
+    with stage(folder, "sweep", "sweeps/*"):
+        samples.draw_sweeps(recipe, trained.checkpoint, summary)
     # Not a timed stage: the page shows the times, and the same run gives the same page.
     console.heading("report")
     return summary, build(folder)
@@ -109,55 +110,6 @@ def stage(folder: Path, name: str, made: str) -> Iterator[None]:
         console.note(f"{name}: {console.duration(seconds)}")
 
 
-def draw_samples(recipe: Recipe, checkpoint: Path) -> None:
-    """One picture of every task of the validation questions, into `samples/<step>/`.
-
-    Drawn before the guidance is chosen, with the middle of the scales the recipe tries.
-    """
-    folder = recipe.folder / SAMPLES_FOLDER / checkpoint.name
-    if folder.is_dir():
-        console.note(f"already in {folder}")
-        return
-    import tempfile
-
-    import janus4o
-    from janus4o.evaluate.exam import sketch_questions
-    from janus4o.generate.options import GenerateOptions
-    from janus4o.images import save_png
-
-    how = recipe.evaluate
-    options = GenerateOptions(
-        guidance=_middle(how.guidance), semantic_weight=_middle(how.semantic_weights)
-    )
-    questions = sketch_questions("validation", 1, how.seed, recipe.teachers.size[0])
-    drawn = [one for one in questions if one.source is None]
-    edited = [one for one in questions if one.source is not None]
-    model = janus4o.load(checkpoint)
-    made = model.generate_with(
-        [one.prompt for one in drawn], options, seeds=[one.seed for one in drawn]
-    )
-    requests = [([one.source], one.prompt) for one in edited if one.source is not None]
-    made += model.edit_with(requests, options, seeds=[one.seed for one in edited])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        unfinished = Path(temporary) / folder.name
-        unfinished.mkdir()
-        for question, one in zip([*drawn, *edited], made, strict=True):
-            facts = {
-                "prompt": one.prompt,
-                "seed": str(one.seed),
-                "model": str(checkpoint),
-                "guidance": f"{options.guidance:g}",
-            }
-            path = unfinished / f"{question.task}.png"
-            if question.source is not None:
-                facts["semantic_weight"] = f"{options.semantic_weight:g}"
-                save_png(question.source, path.with_stem(f"{question.task}-source"))
-            save_png(one.image, path, facts)
-        unfinished.rename(folder)
-    console.note(f"{len(made)} pictures in {folder}")
-
-
 def read_timings(folder: Path) -> dict[str, float]:
     """Stage → seconds over all runs of this folder."""
     from janus4o.report.evidence import TIMINGS_FILE
@@ -180,7 +132,3 @@ def _write_timings(folder: Path, timings: dict[str, float]) -> None:
     from janus4o.report.evidence import TIMINGS_FILE
 
     write_atomic(folder / TIMINGS_FILE, (json.dumps(timings, indent=2) + "\n").encode())
-
-
-def _middle(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
