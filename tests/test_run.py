@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from janus4o.cli import app
+from janus4o.cli.run import STAGES
 from janus4o.errors import FolderBusy
 from janus4o.model.loading import new_model, save_model
 from janus4o.sketch.grammar import VOCABULARY
@@ -73,6 +74,21 @@ def test_a_second_run_changes_nothing(
     printed = json.loads(capsys.readouterr().out)
     assert printed["report"] == str(out / "report.html")
     assert printed["scores"] == json.loads((out / "scores" / "summary.json").read_text("utf-8"))
+
+
+def test_it_says_what_it_will_do_and_what_it_costs(
+    words: list[str], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(words) == 0
+    done = capsys.readouterr()
+    first, second, *rest = done.err.splitlines()
+    assert "12 text-to-image and 12 edit rows, 2 training steps" in first
+    assert "cost: nothing" in second
+    heads = [line for line in rest if line.startswith("== ")]
+    assert heads == [f"== {k}/{len(STAGES)} {name}" for k, name in enumerate(STAGES, 1)]
+    assert sum(line.endswith("nothing was left to do") for line in rest) == len(STAGES) - 1
+    assert f"--model {out / 'checkpoints' / '2'}" in rest[-1]
+    assert done.out.splitlines()[-1] == f"report: {out / 'report.html'}"
 
 
 def test_a_busy_folder_is_refused(

@@ -19,6 +19,8 @@ from janus4o.cli import console
 if TYPE_CHECKING:
     from janus4o.recipe import Recipe
 
+STAGES = ("synthesize", "encode", "train", "sample", "score", "sweep", "report")
+
 
 def command(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe (YAML).")],
@@ -43,6 +45,7 @@ def command(
     read = load(recipe, overrides)
     begun = time.monotonic()
     with lock(read.folder):
+        announce(read)
         summary, page = run(read)
     seconds, memory = time.monotonic() - begun, peak_memory()
     if as_json:
@@ -60,6 +63,32 @@ def command(
     scoring.show(summary)
     console.note(f"{console.duration(seconds)}, peak memory {memory / 1e9:.1f} GB")
     console.say(f"report: {page}")
+    newest = max((read.folder / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    console.note(f'next: janus4o generate "a red circle" --model {newest}')
+
+
+def announce(recipe: Recipe) -> None:
+    """What will be done, what it costs and where it goes, before anything happens."""
+    from janus4o.cli.teachers import hire
+    from janus4o.ledger.prices import price_of
+
+    t2i, edits = recipe.synthesis.text_to_image.count, recipe.synthesis.editing.count
+    steps = recipe.train.steps
+    console.note(
+        f"{recipe.name}: {t2i:,} text-to-image and {edits:,} edit rows, "
+        + (f"{steps:,} training steps" if steps else f"{recipe.train.epochs:g} passes of training")
+        + f", {recipe.evaluate.prompts_per_task:,} questions a task; in {recipe.folder}"
+    )
+    staff, budget = hire(recipe), recipe.synthesis.budget_usd
+    prices = [price_of(teacher.name) for teacher in (staff.writer, staff.painter)]
+    calls = t2i + 2 * edits  # of each teacher; an edit needs a source too
+    if None in prices:
+        cost = "unknown, since a teacher's price is"
+    else:
+        most = sum(calls * price.call_usd for price in prices if price)
+        cost = f"at most ${most:,.2f}, plus what is asked again" if most else "nothing"
+    limit = "" if budget is None else f"; it stops before ${budget:,.2f}"
+    console.note(f"cost: {cost}{limit}. Ctrl-C stops it, the same command goes on.")
 
 
 def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:
@@ -85,7 +114,7 @@ def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:
     with stage(folder, "sweep", "sweeps/*"):
         samples.draw_sweeps(recipe, trained.checkpoint, summary)
     # Not a timed stage: the page shows the times, and the same run gives the same page.
-    console.heading("report")
+    _head("report")
     return summary, build(folder)
 
 
@@ -97,17 +126,24 @@ def stage(folder: Path, name: str, made: str) -> Iterator[None]:
         made: pattern of files the stage writes; where it wrote none it had nothing to do, and the
             time it took to see that is not counted.
     """
-    console.heading(name)
+    _head(name)
     begun, clock = time.time(), time.monotonic()
     try:
         yield
     finally:
         seconds = time.monotonic() - clock
-        if any(path.stat().st_mtime >= begun for path in folder.glob(made)):
+        worked = any(path.stat().st_mtime >= begun for path in folder.glob(made))
+        if worked:
             timings = read_timings(folder)
             timings[name] = round(timings.get(name, 0.0) + seconds, 1)
             _write_timings(folder, timings)
-        console.note(f"{name}: {console.duration(seconds)}")
+        console.note(
+            f"{name}: {console.duration(seconds)}{'' if worked else ', nothing was left to do'}"
+        )
+
+
+def _head(name: str) -> None:
+    console.heading(f"{STAGES.index(name) + 1}/{len(STAGES)} {name}")
 
 
 def read_timings(folder: Path) -> dict[str, float]:

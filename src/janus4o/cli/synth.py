@@ -74,7 +74,8 @@ def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
                 def show(tally: Tally) -> None:
                     progress.total = tally.total
                     away = sum(tally.ends.values())
-                    progress.update(tally.done, away=away, spend=f"${tally.spent_usd:.2f}")
+                    spent = f"${tally.spent_usd:.2f}"
+                    progress.update(tally.done, **{"left out": away, "spent": spent})
 
                 outcome = run(
                     recipe,
