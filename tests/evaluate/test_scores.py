@@ -234,7 +234,9 @@ def test_a_foreign_score_file_is_named(tmp_path, content):
         run(Fake(ALL), "base", tmp_path)
 
 
-@pytest.mark.parametrize("options", [OPTIONS, Options(guidance=(1.0,), semantic_weights=(1.0,), batch=5)])
+@pytest.mark.parametrize(
+    "options", [OPTIONS, Options(guidance=(1.0,), semantic_weights=(1.0,), batch=5)]
+)
 def test_the_pictures_announced_are_the_pictures_asked_for(tmp_path, options):
     parts = {}
     fake = Fake(["colors"])
