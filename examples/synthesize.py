@@ -18,7 +18,8 @@ recipe = parse(
         "synthesis": {"text_to_image": {"count": 8}, "editing": {"count": 8}},
     }
 )
-outcome = run(recipe, folder, SketchWriter(), SketchPainter(), inspector=SketchInspector())
+inspector = SketchInspector(hold_out=False)  # looks whether pictures show what was asked
+outcome = run(recipe, folder, SketchWriter(), SketchPainter(), inspector=inspector)
 print(f"{outcome.tally.accepted}, {outcome.tally.calls} calls, ${outcome.spend.cost_usd:.2f}")
 
 for row in open_rows(folder):

@@ -311,3 +311,23 @@ def test_hooks_use_tools_that_setup_installs(root: Path) -> None:
         program = Path(hook["entry"].split()[0])
         assert program.parent == Path(".venv/bin")
         assert program.name == "python" or program.name in installed
+
+
+def test_a_bar_learns_its_total_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that opens its bar before it has counted still shows how far it is."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with console.progress(None, "train", "steps") as progress:
+        progress.total = 10
+        progress.update(5)
+        bar = progress._bars.tasks[0]  # type: ignore[attr-defined]
+        assert (bar.total, bar.percentage) == (10, 50)
+
+
+def test_a_bar_of_nothing_is_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with console.progress(None, "train", "steps"):
+        pass
+    assert terminal.getvalue() == ""

@@ -233,7 +233,8 @@ class _Drawn(Progress):
         self._bars.start()
 
     def _show(self) -> None:
-        self._bars.update(self._task, completed=self.done, numbers=self.numbers())
+        # The total may have become known since the bar was made.
+        self._bars.update(self._task, total=self.total, completed=self.done, numbers=self.numbers())
 
     def close(self) -> None:
         spent = duration(time.monotonic() - self._begun)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from janus4o.cli import console
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from janus4o.evaluate.question import Question
     from janus4o.recipe import Recipe
 
@@ -89,18 +91,29 @@ def _draw(folder: Path, checkpoint: Path, wanted: Sequence[_Wanted]) -> None:
     from janus4o.sketch.judge import SketchJudge
 
     model = janus4o.load(checkpoint)
-    pictures = []
+    # What has the same settings is drawn together; each picture depends on its own seed alone.
+    settings = {(one.question.kind, one.guidance, one.semantic_weight): None for one in wanted}
+    groups = [
+        [w for w in wanted if (w.question.kind, w.guidance, w.semantic_weight) == setting]
+        for setting in settings
+    ]
+    wanted = [one for group in groups for one in group]
+    pictures: list[Image] = []
     with console.progress(len(wanted), "draw", "pictures") as progress:
-        for done, one in enumerate(wanted, 1):
-            options = GenerateOptions(guidance=one.guidance, semantic_weight=one.semantic_weight)
-            prompt, source, seed = one.question.prompt, one.question.source, one.question.seed
-            made = (
-                model.generate_with([prompt], options, seeds=[seed])
-                if source is None
-                else model.edit_with([([source], prompt)], options, seeds=[seed])
+        for group in groups:
+            options = GenerateOptions(
+                guidance=group[0].guidance, semantic_weight=group[0].semantic_weight
             )
-            pictures.append(made[0].image)
-            progress.update(done)
+            questions = [one.question for one in group]
+            seeds = [question.seed for question in questions]
+            edits = [([q.source], q.prompt) for q in questions if q.source is not None]
+            made = (
+                model.edit_with(edits, options, seeds=seeds)
+                if edits
+                else model.generate_with([q.prompt for q in questions], options, seeds=seeds)
+            )
+            pictures += [one.image for one in made]
+            progress.update(len(pictures))
     verdicts = judge_answers(SketchJudge(), [one.question for one in wanted], pictures, 8)
     with _whole(folder) as unfinished:
         for one, picture, verdict in zip(wanted, pictures, verdicts, strict=True):
