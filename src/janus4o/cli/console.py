@@ -225,7 +225,7 @@ class _Drawn(Progress):
 
         self._bars: Bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24, complete_style="cyan", finished_style="green"),
             TextColumn("{task.fields[numbers]}", markup=False),
             console=_rich(sys.stderr),
         )
