@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test check format hooks clean
 
 help:  ## list the targets
 	grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ check: $(READY)  ## format, lint, types, layers
 
 format: $(READY)  ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --quiet --fix-only . ; $(BIN)/ruff format --quiet .
+
+hooks: $(READY)  ## run `make check` before every commit (pre-commit)
+	$(BIN)/pre-commit install
 
 clean:  ## remove .venv, builds and caches; runs/ stays
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from janus4o.cli import app, console
 from janus4o.errors import BadInput, BudgetStop, Interrupted, Janus4oError, Refused, UsageError
@@ -274,3 +276,58 @@ def test_a_plain_table_lines_up(capsys: pytest.CaptureFixture[str]) -> None:
         "colors    0.900  120",
         "counting           7",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "number", "offered"),
+    [("janus4o st", 1, {"status"}), ("janus4o status --", 2, {"--json", "--help"})],
+)
+def test_a_shell_completes_verbs_and_options(
+    line: str,
+    number: int,
+    offered: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("_JANUS4O_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(number))
+    with pytest.raises(SystemExit):
+        app.main([])
+    assert set(capsys.readouterr().out.split()) == offered
+
+
+def test_hooks_use_tools_that_setup_installs(root: Path) -> None:
+    hooks = [
+        hook
+        for repo in yaml.safe_load((root / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+        for hook in repo["hooks"]
+    ]
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    installed = " ".join(project["optional-dependencies"]["dev"])
+    assert "pre-commit" in installed
+    for hook in hooks:
+        assert hook["language"] == "system"  # nothing is fetched when somebody commits
+        program = Path(hook["entry"].split()[0])
+        assert program.parent == Path(".venv/bin")
+        assert program.name == "python" or program.name in installed
+
+
+def test_a_bar_learns_its_total_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that opens its bar before it has counted still shows how far it is."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with console.progress(None, "train", "steps") as progress:
+        progress.total = 10
+        progress.update(5)
+        bar = progress._bars.tasks[0]  # type: ignore[attr-defined]
+        assert (bar.total, bar.percentage) == (10, 50)
+
+
+def test_a_bar_of_nothing_is_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with console.progress(None, "train", "steps"):
+        pass
+    assert terminal.getvalue() == ""

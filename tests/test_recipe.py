@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from janus4o import recipe
+from janus4o.cli import app
 from janus4o.errors import RecipeError
 
 
@@ -144,3 +146,39 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from keys_of(inner[0], f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
+
+
+def test_the_schema_for_editors_is_up_to_date(root):
+    kept = json.loads((root / "recipes" / "schema.json").read_text("utf-8"))
+    assert kept == recipe.json_schema(), "run: janus4o recipe schema > recipes/schema.json"
+
+
+def test_the_schema_knows_every_key_of_every_shipped_recipe(root):
+    schema = recipe.json_schema()
+
+    def known(part, data, where):
+        part = next((p for p in part.get("anyOf", ()) if "$ref" in p), part)
+        if "$ref" in part:
+            part = schema["$defs"][part["$ref"].rpartition("/")[2]]
+        if "properties" not in part:
+            return
+        assert part["additionalProperties"] is False, where
+        for key, value in data.items():
+            assert key in part["properties"], f"{where}.{key}"
+            known(part["properties"][key], value, f"{where}.{key}")
+
+    for path in (root / "recipes").glob("*.yaml"):
+        known(schema, yaml.safe_load(path.read_text("utf-8")), path.name)
+    assert "name" not in schema["required"]
+
+
+def test_check_prints_the_whole_recipe_and_says_what_is_wrong(tmp_path, capsys):
+    path = tmp_path / "own.yaml"
+    path.write_text("train: {steps: 3}\n")
+    assert app.main(["recipe", "check", str(path), "train.batch=8"]) == 0
+    whole = yaml.safe_load(capsys.readouterr().out)
+    assert whole["train"]["steps"] == 3
+    assert whole["train"]["batch"] == 8
+    assert recipe.parse(whole) == recipe.load(path, ["train.batch=8"])
+    assert app.main(["recipe", "check", str(path), "train.stepps=8"]) == 3
+    assert "did you mean 'steps'" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from janus4o.cli import app
+from janus4o.cli.run import STAGES
 from janus4o.errors import FolderBusy
 from janus4o.model.loading import new_model, save_model
 from janus4o.sketch.grammar import VOCABULARY
@@ -53,10 +54,15 @@ def test_every_stage_leaves_what_it_promises(out: Path) -> None:
     assert len((out / "dataset" / "rows.jsonl").read_text("utf-8").splitlines()) == 24
     assert len((out / "metrics.jsonl").read_text("utf-8").splitlines()) == 2
     assert {path.stem for path in (out / "samples" / "2").iterdir()} > TAGS
+    sweep = {path.stem for path in (out / "sweeps" / "2").iterdir()}
+    assert {"counting-0", "counting-5", "add-0.5", "add-source"} < sweep
+    made = json.loads((out / "synthesis.json").read_text("utf-8"))
+    assert made["finished"] == {"prompt_first": 12, "editing": 12}
+    assert made["targets"]["task"]["element_manipulation"] == 0.4
     page = (out / "report.html").read_text("utf-8").lower()
     assert all(title in page for title in ("single object", "counting", "position"))
     timings = json.loads((out / "timings.json").read_text("utf-8"))
-    assert list(timings) == ["synthesize", "encode", "train", "sample", "score"]
+    assert list(timings) == ["synthesize", "encode", "train", "sample", "score", "sweep"]
 
 
 def test_a_second_run_changes_nothing(
@@ -68,6 +74,21 @@ def test_a_second_run_changes_nothing(
     printed = json.loads(capsys.readouterr().out)
     assert printed["report"] == str(out / "report.html")
     assert printed["scores"] == json.loads((out / "scores" / "summary.json").read_text("utf-8"))
+
+
+def test_it_says_what_it_will_do_and_what_it_costs(
+    words: list[str], out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(words) == 0
+    done = capsys.readouterr()
+    first, second, *rest = done.err.splitlines()
+    assert "12 text-to-image and 12 edit rows, 2 training steps" in first
+    assert "cost: nothing" in second
+    heads = [line for line in rest if line.startswith("== ")]
+    assert heads == [f"== {k}/{len(STAGES)} {name}" for k, name in enumerate(STAGES, 1)]
+    assert sum(line.endswith("nothing was left to do") for line in rest) == len(STAGES) - 1
+    assert f"--model {out / 'checkpoints' / '2'}" in rest[-1]
+    assert done.out.splitlines()[-1] == f"report: {out / 'report.html'}"
 
 
 def test_a_busy_folder_is_refused(

@@ -251,6 +251,18 @@ def parse(data: dict[str, Any], where: str = "recipe") -> Recipe:
         raise RecipeError(f"{where}: {key} = {given}: {first['msg']}", "correct this key") from None
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe file (draft 2020-12); `recipes/schema.json` is a copy of it."""
+    schema = Recipe.model_json_schema()
+    # A file may leave its name out; it is then called like the file.
+    schema["required"] = [key for key in schema["required"] if key != "name"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Recipe of janus4o",
+    }
+
+
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
     model: Any = Recipe
     for part in loc:

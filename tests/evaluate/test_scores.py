@@ -15,7 +15,7 @@ from PIL import Image
 from janus4o.errors import DataError
 from janus4o.evaluate.candidate import Candidate
 from janus4o.evaluate.question import Question
-from janus4o.evaluate.scores import Options, score
+from janus4o.evaluate.scores import Options, pictures_wanted, score
 from janus4o.evaluate.summary import write_summary
 from janus4o.exchange import JudgeReply, JudgeRequest, Refusal
 from janus4o.images import open_image, read_size
@@ -232,3 +232,18 @@ def test_a_foreign_score_file_is_named(tmp_path, content):
     (tmp_path / "base.json").write_text(content)
     with pytest.raises(DataError, match=r"base\.json is not a score file"):
         run(Fake(ALL), "base", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options", [OPTIONS, Options(guidance=(1.0,), semantic_weights=(1.0,), batch=5)]
+)
+def test_the_pictures_announced_are_the_pictures_asked_for(tmp_path, options):
+    parts = {}
+    fake = Fake(["colors"])
+    candidate = Candidate("tuned", "digest", fake.draw, fake.edit)
+    validation, test = questions("validation", 2), questions("test", 3)
+    score(
+        candidate, validation, test, ColourJudge(), options, tmp_path,
+        lambda what, done, total: parts.__setitem__(what, done),
+    )  # fmt: skip
+    assert sum(parts.values()) == pictures_wanted(validation, test, options)

@@ -9,6 +9,7 @@ import random
 from io import BytesIO
 from pathlib import Path
 
+from janus4o.images import save_png
 from janus4o.records import Provenance, Row
 from janus4o.rows import blob_path
 from janus4o.scored import HeldOut, Item, Kind, write_items
@@ -47,6 +48,41 @@ train:
   steps: 1500     # about six minutes
   batch: 64
 """
+
+
+SYNTHESIS = {
+    "targets": {
+        "categories": {"1": 0.7, "2": 0.3},
+        "task": {"element_manipulation": 0.5, "background_modification": 0.5},
+    },
+    "states": {"prompt_first": {"accepted": 15, "rejected": 4}},
+    "reasons": {"rejected: held_out": 3, "refused: moderation": 1},
+    "finished": {"prompt_first": 15, "editing": 15},
+    "spend": {
+        "calls": 90, "refused": 1, "errors": 2, "input_tokens": 1000, "output_tokens": 200,
+        "images": 45, "cost_usd": 1.25, "unpriced": 7,
+    },
+}  # fmt: skip
+
+
+def write_drawn(folder: Path, rng: random.Random) -> None:
+    """Samples and sweeps, as `janus4o.cli.samples` leaves them."""
+
+    def draw(name: str, facts: dict[str, str], **more: str) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = picture(random_scene(rng, 2), 64)
+        save_png(image, path, {"seed": "1", "verdict": "passed", "reason": "", **facts, **more})
+
+    counting = {"task": "counting", "prompt": "two sampled circles", "guidance": "2"}
+    draw("samples/1500/counting.png", counting, verdict="failed", reason="1 objects instead of 2")
+    edit = {"task": "add", "prompt": "add a red star", "guidance": "2", "source": "add-source.png"}
+    draw("samples/1500/add.png", edit, semantic_weight="1")
+    for value in ("0", "0.5", "5"):
+        draw(f"sweeps/1500/counting-{value}.png", counting, guidance=value)
+        draw(f"sweeps/1500/add-{value}.png", edit, semantic_weight=value)
+    for group in ("samples", "sweeps"):
+        (folder / group / "1500" / "add-source.png").write_bytes(png(random_scene(rng, 1), 128))
 
 
 def random_scene(rng: random.Random, count: int) -> Scene:
@@ -88,6 +124,11 @@ def make(folder: Path, rows: int = 60, per_task: int = 8, prompt: str = "") -> P
     (checkpoint / "model.safetensors").write_bytes(b"\0" * 1000)
     config = {"architectures": ["JanusForConditionalGeneration"], "transformers_version": "5.23.0"}
     (checkpoint / "config.json").write_text(json.dumps(config))
+    index = folder / "codes" / "0123-crop" / "index.json"
+    index.parent.mkdir(parents=True)
+    index.write_text(json.dumps({"tokens": 16, "codebook": 1024}))
+    (folder / "synthesis.json").write_text(json.dumps(SYNTHESIS))
+    write_drawn(folder, rng)
     return folder
 
 

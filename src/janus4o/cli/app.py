@@ -50,6 +50,7 @@ VERBS = {
     "run": Verb("The whole loop, stage by stage, going on where it stopped.", WHOLE),
     "doctor": Verb("What works here and what is missing.", WHOLE),
     "plan": Verb("What a recipe would ask for, take and cost. Spends nothing.", DATA),
+    "recipe": Verb("Check a recipe, or print the schema for an editor.", DATA),
     "synth": Verb("Ask the teachers: prompts, pictures, edits. Goes on where it stopped.", DATA),
     "status": Verb("How far a run is.", DATA),
     "export": Verb("Write a run's data set in the published layout.", DATA),
@@ -96,7 +97,6 @@ def build(args: Sequence[str]) -> typer.Typer:
         name="janus4o",
         help="Distil image generation and editing from a strong teacher into an open model.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -115,7 +115,7 @@ def build(args: Sequence[str]) -> typer.Typer:
 
 def _run(args: list[str]) -> int:
     try:
-        code = build(args)(args, prog_name="janus4o", standalone_mode=False)
+        code = build(args or _words_to_complete())(args, prog_name="janus4o", standalone_mode=False)
     except typer.TyperException as problem:
         message = problem.format_message().rstrip(".")
         if not message:  # called with nothing to do, which printed the help
@@ -136,6 +136,15 @@ def _run(args: list[str]) -> int:
     if code == 130:  # what Typer makes of a KeyboardInterrupt
         raise Interrupted("stopped", "run the same command again to go on")
     return code if isinstance(code, int) else 0
+
+
+def _words_to_complete() -> list[str]:
+    """The command line a shell asks to complete; its verb must be loaded to know its options."""
+    if "_JANUS4O_COMPLETE" not in os.environ:
+        return []
+    # bash gives the one, the other shells the other.
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    return line.split()[1:]
 
 
 def _version(asked: bool) -> None:

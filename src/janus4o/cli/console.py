@@ -161,6 +161,11 @@ class Progress(ABC):
         self._show()
 
     @property
+    def touched(self) -> bool:
+        """Whether anything was ever counted."""
+        return bool(self._recent)
+
+    @property
     def rate(self) -> float | None:
         """Things a second over the last half minute; None before it is known."""
         if len(self._recent) < 2:
@@ -206,8 +211,9 @@ class _Lines(Progress):
             _line(f"{self.label}: {self.numbers()}")
 
     def close(self) -> None:
-        spent = duration(time.monotonic() - self._begun)
-        _line(f"{self.label}: {self.numbers()}  after {spent}")
+        if self.touched:
+            spent = duration(time.monotonic() - self._begun)
+            _line(f"{self.label}: {self.numbers()}  after {spent}")
 
 
 class _Drawn(Progress):
@@ -219,7 +225,7 @@ class _Drawn(Progress):
 
         self._bars: Bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24, complete_style="cyan", finished_style="green"),
             TextColumn("{task.fields[numbers]}", markup=False),
             console=_rich(sys.stderr),
         )
@@ -227,11 +233,15 @@ class _Drawn(Progress):
         self._bars.start()
 
     def _show(self) -> None:
-        self._bars.update(self._task, completed=self.done, numbers=self.numbers())
+        # The total may have become known since the bar was made.
+        self._bars.update(self._task, total=self.total, completed=self.done, numbers=self.numbers())
 
     def close(self) -> None:
         spent = duration(time.monotonic() - self._begun)
-        self._bars.update(self._task, numbers=f"{self.numbers()}  {spent}", refresh=True)
+        # A bar of a loop that had nothing to do is taken away.
+        self._bars.update(
+            self._task, numbers=f"{self.numbers()}  {spent}", visible=self.touched, refresh=True
+        )
         self._bars.stop()
 
 

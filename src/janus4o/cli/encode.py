@@ -22,13 +22,24 @@ def command(
     init: Annotated[
         str | None, typer.Option(help="Model whose picture tokenizer to use; default model.init.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Turn the pictures of RECIPE's data set into codes. A second run does nothing."""
     from janus4o.recipe import load
 
     read = load(recipe, overrides)
     codes = encode(read, init or read.model.init)
-    console.say(f"{len(codes.rows):,} rows in {codes.folder}")
+    if as_json:
+        console.json(
+            {
+                "folder": str(codes.folder),
+                "rows": len(codes.rows),
+                "unreadable": codes.unreadable,
+                "skipped": codes.skipped,
+            }
+        )
+    else:
+        console.say(f"{len(codes.rows):,} rows in {codes.folder}")
 
 
 def encode(recipe: Recipe, init: str) -> Codes:

@@ -74,7 +74,7 @@ def score_run(recipe: Recipe, model: str | None = None) -> dict[str, Any]:
         FolderBusy: another process works in the run folder.
     """
     from janus4o.evaluate.exam import sketch_questions
-    from janus4o.evaluate.scores import Options, score
+    from janus4o.evaluate.scores import Options, pictures_wanted, score
     from janus4o.evaluate.summary import write_summary
     from janus4o.files import lock
     from janus4o.sketch.judge import SketchJudge
@@ -94,7 +94,7 @@ def score_run(recipe: Recipe, model: str | None = None) -> dict[str, Any]:
         )
         scores = {}
         for name, where in (("base", recipe.model.init), ("tuned", tuned)):
-            with _Progress() as progress:
+            with _Progress(name, pictures_wanted(validation, test, options)) as progress:
                 scores[name] = score(
                     candidate(name, where, recipe.train.seed),
                     validation,
@@ -210,11 +210,17 @@ class _Model:
 
 
 class _Progress:
-    """One progress line for each thing the scorer does."""
+    """One line for all a model is asked, saying which part of it is going on.
 
-    def __init__(self) -> None:
+    Nothing is shown for a model whose scores are already there.
+    """
+
+    def __init__(self, name: str, total: int) -> None:
+        self._name = name
+        self._total = total
         self._stack = ExitStack()
         self._shown: console.Progress | None = None
+        self._before = 0  # pictures of the parts that are finished
 
     def __enter__(self) -> _Progress:
         return self
@@ -223,7 +229,13 @@ class _Progress:
         self._stack.close()
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        if done == 0 or self._shown is None:
-            self._stack.close()
-            self._shown = self._stack.enter_context(console.progress(total, what, "pictures"))
-        self._shown.update(done)
+        if self._shown is None:
+            label = f"score {self._name}"
+            self._shown = self._stack.enter_context(
+                console.progress(self._total, label, "pictures")
+            )
+        finished = self._before + done
+        part = {} if finished == self._total else {"now": what.partition(": ")[2]}
+        self._shown.update(finished, **part)
+        if done == total:
+            self._before += total

@@ -19,7 +19,7 @@ from janus4o.cli import console
 if TYPE_CHECKING:
     from janus4o.recipe import Recipe
 
-SAMPLES_FOLDER = "samples"
+STAGES = ("synthesize", "encode", "train", "sample", "score", "sweep", "report")
 
 
 def command(
@@ -31,7 +31,7 @@ def command(
         bool, typer.Option("--json", help="Print scores, times and paths as JSON.")
     ] = False,
 ) -> None:
-    """Synthesize, encode, fine-tune, draw samples, score and report.
+    """Synthesize, encode, fine-tune, draw samples, score, sweep guidance and report.
 
     What is finished is not done again; after a stop the same command goes on.
     """
@@ -45,6 +45,7 @@ def command(
     read = load(recipe, overrides)
     begun = time.monotonic()
     with lock(read.folder):
+        announce(read)
         summary, page = run(read)
     seconds, memory = time.monotonic() - begun, peak_memory()
     if as_json:
@@ -62,10 +63,37 @@ def command(
     scoring.show(summary)
     console.note(f"{console.duration(seconds)}, peak memory {memory / 1e9:.1f} GB")
     console.say(f"report: {page}")
+    newest = max((read.folder / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    console.note(f'next: janus4o generate "a red circle" --model {newest}')
+
+
+def announce(recipe: Recipe) -> None:
+    """What will be done, what it costs and where it goes, before anything happens."""
+    from janus4o.cli.teachers import hire
+    from janus4o.ledger.prices import price_of
+
+    t2i, edits = recipe.synthesis.text_to_image.count, recipe.synthesis.editing.count
+    steps = recipe.train.steps
+    console.note(
+        f"{recipe.name}: {t2i:,} text-to-image and {edits:,} edit rows, "
+        + (f"{steps:,} training steps" if steps else f"{recipe.train.epochs:g} passes of training")
+        + f", {recipe.evaluate.prompts_per_task:,} questions a task; in {recipe.folder}"
+    )
+    staff, budget = hire(recipe), recipe.synthesis.budget_usd
+    prices = [price_of(teacher.name) for teacher in (staff.writer, staff.painter)]
+    calls = t2i + 2 * edits  # of each teacher; an edit needs a source too
+    if None in prices:
+        cost = "unknown, since a teacher's price is"
+    else:
+        most = sum(calls * price.call_usd for price in prices if price)
+        cost = f"at most ${most:,.2f}, plus what is asked again" if most else "nothing"
+    limit = "" if budget is None else f"; it stops before ${budget:,.2f}"
+    console.note(f"cost: {cost}{limit}. Ctrl-C stops it, the same command goes on.")
 
 
 def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:
     """All stages in the recipe's run folder; returns scores/summary.json and the report's path."""
+    from janus4o.cli import samples
     from janus4o.cli.encode import encode
     from janus4o.cli.eval import score_run
     from janus4o.cli.synth import synthesize
@@ -80,11 +108,13 @@ def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:
     with stage(folder, "train", "checkpoints/*"):
         trained = train(recipe, recipe.model.init)
     with stage(folder, "sample", "samples/*"):
-        draw_samples(recipe, trained.checkpoint)
+        samples.draw_samples(recipe, trained.checkpoint)
     with stage(folder, "score", "scores/items.jsonl"):
         summary = score_run(recipe, str(trained.checkpoint))
+    with stage(folder, "sweep", "sweeps/*"):
+        samples.draw_sweeps(recipe, trained.checkpoint, summary)
     # Not a timed stage: the page shows the times, and the same run gives the same page.
-    console.heading("report")
+    _head("report")
     return summary, build(folder)
 
 
@@ -96,66 +126,24 @@ def stage(folder: Path, name: str, made: str) -> Iterator[None]:
         made: pattern of files the stage writes; where it wrote none it had nothing to do, and the
             time it took to see that is not counted.
     """
-    console.heading(name)
+    _head(name)
     begun, clock = time.time(), time.monotonic()
     try:
         yield
     finally:
         seconds = time.monotonic() - clock
-        if any(path.stat().st_mtime >= begun for path in folder.glob(made)):
+        worked = any(path.stat().st_mtime >= begun for path in folder.glob(made))
+        if worked:
             timings = read_timings(folder)
             timings[name] = round(timings.get(name, 0.0) + seconds, 1)
             _write_timings(folder, timings)
-        console.note(f"{name}: {console.duration(seconds)}")
+        console.note(
+            f"{name}: {console.duration(seconds)}{'' if worked else ', nothing was left to do'}"
+        )
 
 
-def draw_samples(recipe: Recipe, checkpoint: Path) -> None:
-    """One picture of every task of the validation questions, into `samples/<step>/`.
-
-    Drawn before the guidance is chosen, with the middle of the scales the recipe tries.
-    """
-    folder = recipe.folder / SAMPLES_FOLDER / checkpoint.name
-    if folder.is_dir():
-        console.note(f"already in {folder}")
-        return
-    import tempfile
-
-    import janus4o
-    from janus4o.evaluate.exam import sketch_questions
-    from janus4o.generate.options import GenerateOptions
-    from janus4o.images import save_png
-
-    how = recipe.evaluate
-    options = GenerateOptions(
-        guidance=_middle(how.guidance), semantic_weight=_middle(how.semantic_weights)
-    )
-    questions = sketch_questions("validation", 1, how.seed, recipe.teachers.size[0])
-    drawn = [one for one in questions if one.source is None]
-    edited = [one for one in questions if one.source is not None]
-    model = janus4o.load(checkpoint)
-    made = model.generate_with(
-        [one.prompt for one in drawn], options, seeds=[one.seed for one in drawn]
-    )
-    requests = [([one.source], one.prompt) for one in edited if one.source is not None]
-    made += model.edit_with(requests, options, seeds=[one.seed for one in edited])
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        unfinished = Path(temporary) / folder.name
-        unfinished.mkdir()
-        for question, one in zip([*drawn, *edited], made, strict=True):
-            facts = {
-                "prompt": one.prompt,
-                "seed": str(one.seed),
-                "model": str(checkpoint),
-                "guidance": f"{options.guidance:g}",
-            }
-            path = unfinished / f"{question.task}.png"
-            if question.source is not None:
-                facts["semantic_weight"] = f"{options.semantic_weight:g}"
-                save_png(question.source, path.with_stem(f"{question.task}-source"))
-            save_png(one.image, path, facts)
-        unfinished.rename(folder)
-    console.note(f"{len(made)} pictures in {folder}")
+def _head(name: str) -> None:
+    console.heading(f"{STAGES.index(name) + 1}/{len(STAGES)} {name}")
 
 
 def read_timings(folder: Path) -> dict[str, float]:
@@ -180,7 +168,3 @@ def _write_timings(folder: Path, timings: dict[str, float]) -> None:
     from janus4o.report.evidence import TIMINGS_FILE
 
     write_atomic(folder / TIMINGS_FILE, (json.dumps(timings, indent=2) + "\n").encode())
-
-
-def _middle(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]

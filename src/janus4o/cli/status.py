@@ -1,26 +1,86 @@
-"""`janus4o status`: how far a run is."""
+"""`janus4o status`: how far a run is, whether somebody works on it, and what to do next."""
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from janus4o.cli import console
+from janus4o.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from janus4o.recipe import Recipe
+    from janus4o.synth.status import Status
+
+
+class Standing(StrEnum):
+    DONE = "done"
+    BEGUN = "begun"
+    WAITING = "not yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of `run`; `detail` says what there is, in a few words."""
+
+    name: str
+    standing: Standing
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who works in the folder."""
+
+    pid: int
+    host: str
+    command: str
 
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Show how far the synthesis of RUN is, why samples came to nothing, and what was spent."""
-    from janus4o.synth.status import status
+    """Show how far RUN is, why samples came to nothing, what was spent, and what to do next.
 
-    found = status(run)
+    Reads only; safe beside a running command.
+    """
+    from janus4o.synth.status import status
+    from janus4o.synth.store import STORE_NAME
+
+    if not any((run / name).exists() for name in ("recipe.yaml", STORE_NAME, "dataset")):
+        raise DataError(f"{str(run)!r} is no run folder", "give one that `janus4o run` made")
+    found = status(run) if (run / STORE_NAME).is_file() else None
+    stages, holder = look(run, found), holder_of(run)
+    next_step = advise(run, stages, holder)
     if as_json:
-        console.json(found.to_json())
+        console.json(
+            {
+                **(found.to_json() if found else {}),
+                "stages": [asdict(stage) for stage in stages],
+                "holder": asdict(holder) if holder else None,
+                "next": next_step,
+            }
+        )
         return
+    console.table(("stage", "", ""), [(s.name, s.standing.value, s.detail) for s in stages])
+    if found is not None:
+        console.say()
+        _show_samples(found)
+    console.say()
+    if holder is not None:
+        console.say(f"process {holder.pid} on {holder.host} works on it: {holder.command}")
+    console.say(f"next: {next_step}")
+
+
+def _show_samples(found: Status) -> None:
     names = list(dict.fromkeys(state for counts in found.states.values() for state in counts))
     console.table(
         ("samples", *names),
@@ -37,8 +97,153 @@ def command(
         f"{spend.input_tokens:,} + {spend.output_tokens:,} tokens, {spend.images:,} pictures, "
         f"${spend.cost_usd:.2f}{unpriced}"
     )
-    if found.finished is None:
-        console.say("the data set is not finished: run `janus4o synth` to go on")
-    else:
+
+
+def look(folder: Path, found: Status | None) -> list[Stage]:
+    """The stages in their order, by the files they leave."""
+    return [
+        _synthesis(folder, found),
+        _codes(folder),
+        _training(folder),
+        _scores(folder),
+        _report(folder),
+    ]
+
+
+def _synthesis(folder: Path, found: Status | None) -> Stage:
+    if (folder / "dataset" / "imported.json").is_file():
+        return Stage("synthesize", Standing.DONE, "uses an imported data set")
+    if found is None:
+        return Stage("synthesize", Standing.WAITING)
+    if found.finished is not None:
         rows = ", ".join(f"{count:,} {name}" for name, count in found.finished.items())
-        console.say(f"the data set is finished: {rows} rows")
+        return Stage("synthesize", Standing.DONE, f"{rows} rows")
+    accepted = sum(counts.get("accepted", 0) for counts in found.states.values())
+    wanted = _wanted(folder)
+    of = f" of {wanted:,}" if wanted else ""
+    return Stage("synthesize", Standing.BEGUN, f"{accepted:,}{of} rows")
+
+
+def _codes(folder: Path) -> Stage:
+    made = list((folder / "codes").glob("*"))
+    for path in made:
+        index = _read(path / "index.json")
+        if index:
+            return Stage("encode", Standing.DONE, f"{index.get('pictures', 0):,} pictures")
+    return Stage("encode", Standing.BEGUN if made else Standing.WAITING)
+
+
+def _training(folder: Path) -> Stage:
+    last = _last_step(folder / "metrics.jsonl")
+    kept = [
+        int(path.name)
+        for path in (folder / "checkpoints").glob("*")
+        if path.name.isdecimal() and (path / "config.json").is_file()
+    ]
+    if not last:
+        return Stage("train", Standing.WAITING)
+    recipe = _recipe(folder)
+    wanted = recipe.train.steps if recipe else None
+    step, of = int(last["step"]), f" of {wanted:,}" if wanted else ""
+    losses = ", ".join(
+        f"{name} loss {last[key]:.3g}"
+        for key, name in (("t2i_loss", "t2i"), ("edit_loss", "edit"))
+        if isinstance(last.get(key), float)
+    )
+    newest = f"; newest checkpoint {max(kept):,}" if kept else "; no checkpoint yet"
+    # Without a number of steps in the recipe the last checkpoint is where training ended.
+    done = step >= wanted if wanted else False
+    done = (done or not wanted) and bool(kept) and max(kept) >= step
+    standing = Standing.DONE if done else Standing.BEGUN
+    return Stage("train", standing, f"step {step:,}{of}, {losses}{newest}")
+
+
+def _scores(folder: Path) -> Stage:
+    summary = _read(folder / "scores" / "summary.json")
+    if not summary:
+        begun = (folder / "scores" / "base.json").is_file()
+        return Stage("score", *((Standing.BEGUN, "base only") if begun else (Standing.WAITING,)))
+    means = []
+    for key, name in (("t2i_mean", "text to image"), ("edit_mean", "editing")):
+        base, tuned = (summary.get(model, {}).get(key) for model in ("base", "tuned"))
+        if base is not None and tuned is not None:
+            means.append(f"{name} {base:.2f} → {tuned:.2f}")
+    return Stage("score", Standing.DONE, ", ".join(means))
+
+
+def _report(folder: Path) -> Stage:
+    page = folder / "report.html"
+    return Stage("report", *((Standing.DONE, str(page)) if page.is_file() else (Standing.WAITING,)))
+
+
+def holder_of(folder: Path) -> Holder | None:
+    """Who holds the folder's lock, None for nobody; a process that is gone holds nothing.
+
+    Reads the lock's file and never takes the lock, so that no command is turned away by a look.
+    """
+    from janus4o.files import LOCK_NAME
+
+    found = _read(folder / LOCK_NAME)
+    try:
+        holder = Holder(int(found["pid"]), str(found["host"]), str(found["command"]))
+        if holder.host == socket.gethostname():
+            os.kill(holder.pid, 0)
+    except (KeyError, TypeError, ValueError, ProcessLookupError):
+        return None
+    except PermissionError:
+        pass  # somebody else's process, and alive
+    return holder
+
+
+def advise(folder: Path, stages: list[Stage], holder: Holder | None) -> str:
+    """What a tired person should do."""
+    if holder is not None:
+        return f"wait, or stop it with `kill {holder.pid}`; it can be resumed"
+    if all(stage.standing is Standing.DONE for stage in stages):
+        return f"open {folder / 'report.html'}"
+    recipe = _recipe(folder)
+    if recipe is None:
+        return "janus4o run with the recipe it was made by"
+    where = "" if recipe.folder == folder else f" output={folder}"
+    return f"janus4o run {folder / 'recipe.yaml'}{where}"
+
+
+def _recipe(folder: Path) -> Recipe | None:
+    from janus4o.recipe import load
+
+    try:
+        return load(folder / "recipe.yaml")
+    except RecipeError:
+        return None
+
+
+def _wanted(folder: Path) -> int | None:
+    recipe = _recipe(folder)
+    if recipe is None:
+        return None
+    return recipe.synthesis.text_to_image.count + recipe.synthesis.editing.count
+
+
+def _last_step(path: Path) -> dict[str, Any]:
+    """The last whole line of metrics.jsonl; empty where there is none."""
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        lines = file.read().splitlines()
+    for line in reversed(lines):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue  # cut off by a kill, or by where reading began
+        if isinstance(value, dict) and "step" in value:
+            return value
+    return {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

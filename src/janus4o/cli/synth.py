@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 from janus4o.cli import console
 
 if TYPE_CHECKING:
+    from janus4o.cli.teachers import Staff
     from janus4o.recipe import Recipe
     from janus4o.synth.runner import Outcome, Tally
 
@@ -60,22 +62,48 @@ def command(
 def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
     """The stage itself, in the recipe's run folder."""
     from janus4o.cli.teachers import hire
+    from janus4o.errors import BudgetStop, Interrupted
+    from janus4o.files import lock
     from janus4o.synth.runner import run
 
     staff = hire(recipe)
-    with console.progress(None, "synth", "rows") as progress:
+    with lock(recipe.folder):
+        try:
+            with console.progress(None, "synth", "rows") as progress:
 
-        def show(tally: Tally) -> None:
-            progress.total = tally.total
-            away = sum(tally.ends.values())
-            progress.update(tally.done, away=away, spend=f"${tally.spent_usd:.2f}")
+                def show(tally: Tally) -> None:
+                    progress.total = tally.total
+                    away = sum(tally.ends.values())
+                    spent = f"${tally.spent_usd:.2f}"
+                    progress.update(tally.done, **{"left out": away, "spent": spent})
 
-        return run(
-            recipe,
-            recipe.folder,
-            staff.writer,
-            staff.painter,
-            show,
-            inspector=staff.inspector,
-            limit=limit,
-        )
+                outcome = run(
+                    recipe,
+                    recipe.folder,
+                    staff.writer,
+                    staff.painter,
+                    show,
+                    inspector=staff.inspector,
+                    limit=limit,
+                )
+        except (BudgetStop, Interrupted):
+            _sum_up(recipe, staff)
+            raise
+        _sum_up(recipe, staff)
+    return outcome
+
+
+def _sum_up(recipe: Recipe, staff: Staff) -> None:
+    """Writes synthesis.json, for the report: what was wanted, what became of it, what it cost."""
+    from janus4o.files import write_atomic
+    from janus4o.report.evidence import SYNTHESIS_FILE
+    from janus4o.synth.setting import setting_of
+    from janus4o.synth.status import status
+    from janus4o.synth.targets import targets
+
+    path = recipe.folder / SYNTHESIS_FILE
+    setting = setting_of(recipe, staff.painter, staff.inspector)
+    found = {"targets": targets(setting), **status(recipe.folder).to_json()}
+    data = (json.dumps(found, indent=2) + "\n").encode()
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomic(path, data)

@@ -28,13 +28,17 @@ def command(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Fine-tune on RECIPE's codes. Goes on from the newest checkpoint of the run."""
     from janus4o.recipe import load
 
     read = load(recipe, overrides)
     result = train(read, init or read.model.init, device)
-    console.say(str(result.checkpoint))
+    if as_json:
+        console.json({"checkpoint": str(result.checkpoint), "problems": list(result.problems)})
+    else:
+        console.say(str(result.checkpoint))
 
 
 def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
@@ -58,9 +62,9 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
 
             def show(metrics: Metrics, steps: int) -> None:
                 progress.total = steps
-                losses = {"t2i": metrics.t2i_loss, "edit": metrics.edit_loss}
+                losses = {"t2i loss": metrics.t2i_loss, "edit loss": metrics.edit_loss}
                 shown = {name: value for name, value in losses.items() if value is not None}
-                progress.update(metrics.step, **shown, rate=metrics.rate)
+                progress.update(metrics.step, **shown)
 
             result = train_model(settings, model, codes, recipe.folder, on_step=show)
     for problem in result.problems[:3]:

@@ -151,6 +151,18 @@ def score(
     return scores
 
 
+def pictures_wanted(
+    validation: Sequence[Question], test: Sequence[Question], options: Options
+) -> int:
+    """How many pictures `score` asks a model for."""
+    total = len(test)
+    for kind in {question.kind for question in test}:
+        settings = len(_settings(kind, options))
+        if settings > 1:
+            total += settings * sum(question.kind is kind for question in validation)
+    return total
+
+
 def _settings(kind: Kind, options: Options) -> list[Setting]:
     scales = sorted(set(options.guidance))
     if kind is Kind.TEXT_TO_IMAGE:

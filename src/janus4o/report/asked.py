@@ -1,9 +1,9 @@
-"""What was asked for: how the prompts of a data set are distributed."""
+"""What was asked for: how the prompts of a data set are distributed, beside what the recipe wanted."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,35 @@ from janus4o.records import Row
 
 MOST_BARS = 16
 """Bars of one list; the rest is summed up in a last one."""
+LEFT_OPEN = "left open"
+
+TITLES = {
+    "kind": "Kind of prompt",
+    "categories": "Object categories in a prompt",
+    "objects": "Objects in a prompt",
+    "task": "Editing task",
+    "category": "Category",
+    "colour": "Colour",
+    "composition": "Composition",
+    "background": "Background",
+    "style": "Style",
+    "lighting": "Lighting",
+    "camera": "Camera",
+}
+"""Attribute, as synthesis.json names it → heading; in the order they are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of an attribute: how often it came, and the shares (0–1) that came and were wanted.
+
+    `wanted` is None where the run does not say.
+    """
+
+    label: str
+    count: int
+    share: float
+    wanted: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,46 +47,77 @@ class Distribution:
     """How often each value of one attribute was asked for."""
 
     title: str
-    counts: dict[str, int]
+    values: tuple[Value, ...]
+
+    @property
+    def largest(self) -> float:
+        """The largest share, came or wanted: where a bar is full."""
+        return max(max(value.share, value.wanted or 0.0) for value in self.values)
 
 
-def distributions(rows: Sequence[Row]) -> tuple[Distribution, ...]:
-    """Distributions of what the rows' provenance says was asked for; none for imported rows."""
+def distributions(
+    rows: Sequence[Row], targets: Mapping[str, Mapping[str, float]]
+) -> tuple[Distribution, ...]:
+    """Distributions of what the rows' provenance says was asked for; none for imported rows.
+
+    Args:
+        targets: attribute → value → share the recipe asks for; may be empty.
+    """
     drawn = [row for row in rows if not row.is_edit and row.provenance is not None]
     edits = [row for row in rows if row.is_edit and row.provenance is not None]
     objects = [_objects(row) for row in drawn]
-    found = (
-        Distribution(
-            "Object categories in a prompt",
-            _sorted_by_number(
-                str(len({o.get("category") for o in some})) for some in objects if some
-            ),
-        ),
-        Distribution(
-            "Objects in a prompt",
-            _sorted_by_number(str(sum(_count(o) for o in some)) for some in objects if some),
-        ),
-        Distribution("Editing task", _often_first(_task(row) for row in edits)),
-        Distribution(
-            "Category", _often_first(str(o.get("category")) for some in objects for o in some)
-        ),
-        Distribution(
-            "Colour",
-            _often_first(str(o.get("colour") or "left open") for some in objects for o in some),
-        ),
-        *(
-            Distribution(title, _often_first(_attribute(row, key) for row in drawn))
-            for key, title in (
-                ("composition", "Composition"),
-                ("background", "Background"),
-                ("style", "Style"),
-                ("lighting", "Lighting"),
-                ("camera", "Camera"),
-            )
-        ),
+    counted: dict[str, Counter[str]] = {
+        "kind": Counter(_task(row) for row in drawn),
+        "categories": Counter(str(len({o.get("category") for o in s})) for s in objects if s),
+        "objects": Counter(str(sum(_count(o) for o in s)) for s in objects if s),
+        "task": Counter(_task(row) for row in edits),
+        "category": Counter(str(o.get("category")) for s in objects for o in s),
+        "colour": Counter(str(o.get("colour") or LEFT_OPEN) for s in objects for o in s),
+        **{
+            key: Counter(_attribute(row, key) for row in drawn)
+            for key in ("composition", "background", "style", "lighting", "camera")
+        },
+    }
+    found = []
+    for key, title in TITLES.items():
+        counts = counted[key]
+        law = targets.get(key, {})
+        # A value that never varies tells nothing.
+        if counts and (len(counts) > 1 or len(law) > 1 or key == "task"):
+            found.append(Distribution(title, _values(counts, law)))
+    return tuple(found)
+
+
+def _values(counts: Counter[str], law: Mapping[str, float]) -> tuple[Value, ...]:
+    total = counts.total()
+    names = _ordered(dict.fromkeys((*(name for name, _ in counts.most_common()), *law)))
+    values = [
+        Value(
+            name.replace("_", " "),
+            counts[name],
+            counts[name] / total,
+            law.get(name, 0.0) if law else None,
+        )
+        for name in names
+    ]
+    if len(values) <= MOST_BARS:
+        return tuple(values)
+    rest = values[MOST_BARS - 1 :]
+    others = Value(
+        f"{len(rest)} others",
+        sum(value.count for value in rest),
+        sum(value.share for value in rest),
+        sum(value.wanted or 0.0 for value in rest) if law else None,
     )
-    # A value that never varies tells nothing.
-    return tuple(d for d in found if len(d.counts) > 1 or (d.title == "Editing task" and d.counts))
+    return (*values[: MOST_BARS - 1], others)
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    """Numbers by size; other names as they come, what was left open last."""
+    names = list(names)
+    if all(name.isdecimal() for name in names):
+        return sorted(names, key=int)
+    return sorted(names, key=lambda name: name == LEFT_OPEN)
 
 
 def _objects(row: Row) -> list[dict[str, Any]]:
@@ -71,22 +131,9 @@ def _count(thing: dict[str, Any]) -> int:
 
 
 def _task(row: Row) -> str:
-    return row.provenance.task.replace("_", " ") if row.provenance else ""
+    return row.provenance.task if row.provenance else ""
 
 
 def _attribute(row: Row, key: str) -> str:
     value = row.provenance.attributes.get(key) if row.provenance else None
-    return str(value) if value else "left open"
-
-
-def _often_first(values: Iterable[str]) -> dict[str, int]:
-    ranked = Counter(values).most_common()
-    if len(ranked) <= MOST_BARS:
-        return dict(ranked)
-    shown = dict(ranked[: MOST_BARS - 1])
-    rest = ranked[MOST_BARS - 1 :]
-    return {**shown, f"{len(rest)} others": sum(count for _, count in rest)}
-
-
-def _sorted_by_number(values: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(values).items(), key=lambda pair: int(pair[0])))
+    return str(value) if value else LEFT_OPEN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -16,6 +16,8 @@ from janus4o.scored import Item, read_items
 RECIPE_FILE = "recipe.yaml"
 METRICS_FILE = "metrics.jsonl"
 TIMINGS_FILE = "timings.json"
+SYNTHESIS_FILE = "synthesis.json"
+"""What was wanted, what became of it and what it cost: `janus4o status --json` and `targets`."""
 SCORES_FOLDER = "scores"
 SUMMARY_FILE = "summary.json"
 
@@ -50,6 +52,8 @@ class Evidence:
         items: judged answers.
         timings: stage → seconds, in the order they ran.
         checkpoints: in the order of their steps.
+        synthesis: synthesis.json; empty where there is none.
+        codes: index.json of the codes; empty where nothing is encoded.
     """
 
     folder: Path
@@ -61,6 +65,24 @@ class Evidence:
     items: tuple[Item, ...]
     timings: dict[str, float]
     checkpoints: tuple[Checkpoint, ...]
+    synthesis: dict[str, Any]
+    codes: dict[str, Any]
+
+    @property
+    def targets(self) -> dict[str, dict[str, float]]:
+        """Attribute → value → share the recipe asks for."""
+        return _laws(self.synthesis.get("targets"))
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """ "rejected: held_out" → samples that came to nothing so."""
+        found = self.synthesis.get("reasons")
+        return {k: n for k, n in found.items() if type(n) is int} if _is_dict(found) else {}
+
+    @property
+    def spend(self) -> dict[str, float]:
+        """Calls, tokens, pictures and US dollars, under the names of `ledger.journal.Spend`."""
+        return _numbers(found) if _is_dict(found := self.synthesis.get("spend")) else {}
 
     @property
     def name(self) -> str:
@@ -91,8 +113,10 @@ def read_run(folder: Path) -> Evidence:
         metrics=_lines(folder / METRICS_FILE),
         summary=_object(scores / SUMMARY_FILE),
         items=tuple(read_items(scores)),
-        timings=_timings(_object(folder / TIMINGS_FILE)),
+        timings=_numbers(_object(folder / TIMINGS_FILE)),
         checkpoints=_checkpoints(folder / "checkpoints"),
+        synthesis=_object(folder / SYNTHESIS_FILE) or {},
+        codes=_codes(folder / "codes"),
     )
     if not (recipe_text or evidence.rows or evidence.metrics or evidence.summary):
         raise DataError(
@@ -148,7 +172,24 @@ def _lines(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple(objects)
 
 
-def _timings(data: dict[str, Any] | None) -> dict[str, float]:
+def _is_dict(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _laws(data: Any) -> dict[str, dict[str, float]]:
+    found = (
+        {key: _numbers(law) for key, law in data.items() if _is_dict(law)} if _is_dict(data) else {}
+    )
+    return {key: law for key, law in found.items() if law}
+
+
+def _codes(folder: Path) -> dict[str, Any]:
+    """The newest index; codes of several models may lie side by side."""
+    indexes = sorted(folder.glob("*/index.json"), key=lambda path: (path.stat().st_mtime_ns, path))
+    return (_object(indexes[-1]) or {}) if indexes else {}
+
+
+def _numbers(data: dict[str, Any] | None) -> dict[str, float]:
     return {
         str(stage): float(seconds)
         for stage, seconds in (data or {}).items()

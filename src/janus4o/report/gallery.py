@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from janus4o.report.failures import kinds_of_failure
 from janus4o.report.pictures import embed
 from janus4o.scored import Item
 
-FIRST = 6
-FAILURES = 6
+FIRST = 4
+FAILURES = 4
 """Cards of each sort in one task."""
 
 ReadPicture = Callable[[str], bytes | None]
@@ -46,6 +47,7 @@ class TaskGallery:
         first: the first questions, unselected.
         failures: questions after those that the last model failed.
         asked, failed: of the last model, over all its questions.
+        reasons: kinds of its failures with their counts, see `failures`.
     """
 
     task: str
@@ -53,6 +55,7 @@ class TaskGallery:
     failures: tuple[Card, ...]
     asked: int
     failed: int
+    reasons: tuple[tuple[str, int], ...]
 
 
 def galleries(items: Sequence[Item], read: ReadPicture) -> tuple[TaskGallery, ...]:
@@ -74,6 +77,7 @@ def galleries(items: Sequence[Item], read: ReadPicture) -> tuple[TaskGallery, ..
                 tuple(_card(models, answers, number, read) for number in failures),
                 len(last),
                 len(failed),
+                kinds_of_failure(answers[models[-1], number].reason for number in failed),
             )
         )
     return tuple(found)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from janus4o.errors import BadInput
 from janus4o.files import write_atomic
 from janus4o.report.asked import distributions
 from janus4o.report.charts import LineChart, bars, line_chart
 from janus4o.report.contact import contact_sheets
+from janus4o.report.drawn import SAMPLES_FOLDER, SWEEPS_FOLDER, read_drawn, sweeps
 from janus4o.report.evidence import SCORES_FOLDER, Evidence, read_run
 from janus4o.report.gallery import galleries
-from janus4o.report.score_table import score_tables
+from janus4o.report.loop import HEIGHT, WIDTH, stations
+from janus4o.report.score_table import KINDS, score_tables
 
 REPORT_FILE = "report.html"
 
@@ -80,18 +85,33 @@ def render(evidence: Evidence) -> str:
     environment.filters["percent"] = percent
     environment.filters["duration"] = duration
     environment.filters["title_of"] = title_of
+    environment.filters["dollars"] = dollars
     rows, summary = evidence.rows, evidence.summary
     drawn, edited = contact_sheets(rows) if rows is not None else (None, None)
+    tables = score_tables(summary) if summary else ()
+    answers = galleries(evidence.items, evidence.read_score_picture)
+    training = _training(evidence.metrics)
+    step, samples = read_drawn(evidence.folder / SAMPLES_FOLDER)
+    script = resources.files("janus4o.report").joinpath("page.js").read_text("utf-8")
     return environment.get_template("page.html.j2").render(
         run=evidence,
-        tables=score_tables(summary) if summary else (),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        stations=stations(evidence, answers, tables, training.loss if training else None),
+        station=(WIDTH, HEIGHT),
+        tables=tables,
         meta=summary.get("meta", {}) if summary else {},
-        galleries=galleries(evidence.items, evidence.read_score_picture),
-        training=_training(evidence.metrics),
+        trials=_trials(summary) if summary else (),
+        galleries=answers,
+        sample_step=step,
+        samples=samples,
+        sweeps=sweeps(read_drawn(evidence.folder / SWEEPS_FOLDER)[1]),
+        training=training,
         drawn=drawn,
         edited=edited,
         problems=rows.problems if rows is not None else (),
-        asked=[(d.title, bars(d.counts)) for d in distributions(rows)] if rows is not None else (),
+        asked=distributions(rows, evidence.targets) if rows is not None else (),
+        away=bars({reason.replace("_", " "): n for reason, n in evidence.reasons.items()}),
         teachers=_teachers(evidence),
         times=bars(
             evidence.timings, {k: duration(seconds) for k, seconds in evidence.timings.items()}
@@ -123,10 +143,49 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes_left:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def dollars(value: float) -> str:
+    """US dollars: "$0", "$0.004", "$12.50"."""
+    if value == 0:
+        return "$0"
+    return f"${value:,.2f}" if value >= 0.1 else f"${value:.2g}"
+
+
 def title_of(name: str) -> str:
     """ "two_object" → "Two object"."""
     words = name.replace("_", " ")
     return words[:1].upper() + words[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One setting tried on the validation questions: model → score, 0–1, and who chose it."""
+
+    label: str
+    scores: dict[str, float]
+    chosen_by: tuple[str, ...]
+
+
+def _trials(summary: Mapping[str, Any]) -> tuple[tuple[str, tuple[Trial, ...]], ...]:
+    """(heading, settings) of each kind where there was something to choose."""
+    found = []
+    for kind, heading in KINDS.items():
+        scores: dict[str, dict[str, float]] = {}
+        chosen: dict[str, tuple[str, ...]] = {}
+        for model, kinds in summary.get("meta", {}).get("guidance", {}).items():
+            how = kinds.get(kind) or {}
+            tried = how.get("validation") or ()
+            for trial in tried if len(tried) > 1 else ():
+                scores.setdefault(_setting(trial), {})[model] = float(trial["score"])
+            chosen[_setting(how)] = (*chosen.get(_setting(how), ()), model)
+        if scores:
+            settings = (Trial(k, of, chosen.get(k, ())) for k, of in scores.items())
+            found.append((heading, tuple(settings)))
+    return tuple(found)
+
+
+def _setting(how: Mapping[str, Any]) -> str:
+    weight = how.get("semantic_weight")
+    return f"s = {how.get('guidance')}" + ("" if weight is None else f", s2 = {weight}")
 
 
 def _training(metrics: Sequence[Mapping[str, Any]]) -> Training | None:
