@@ -70,8 +70,9 @@ def test_a_second_run_changes_nothing(
     assert printed["scores"] == json.loads((out / "scores" / "summary.json").read_text("utf-8"))
 
 
+@pytest.mark.parametrize("verb", ["run", "synth", "encode", "train"])
 def test_a_busy_folder_is_refused(
-    words: list[str], out: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], out: Path, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     code = f"""
 import time
@@ -85,7 +86,7 @@ with lock({str(out)!r}):
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
-            assert app.main(words) == FolderBusy.exit_code
+            assert app.main([verb, *words[1:]]) == FolderBusy.exit_code
         finally:
             holder.kill()
     err = capsys.readouterr().err

@@ -3,7 +3,7 @@
 Every verb is one file of this package. It is imported only when it is called, so that
 `janus4o --help` stays fast and loads neither torch nor pydantic's models.
 
-Exit codes: 0 done, 1 a defect, 2 usage, 3 bad input, 4 refused or busy, 5 budget or quota stop
+Exit codes: 0 done, 1 a defect, 2 usage, 3 bad input, 4 refused or busy, 5 budget, quota or disk stop
 (resumable), 6 interrupted (resumable). See `errors.py`.
 """
 
@@ -23,6 +23,7 @@ import typer
 
 from janus4o.cli import console
 from janus4o.errors import Interrupted, Janus4oError, Refused, UsageError
+from janus4o.files import explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Janus4oError as problem:
         if _wants_traceback():
             raise
-        console.error(problem.message, problem.remedy)
-        return problem.exit_code
+        return _end(problem)
     except BrokenPipeError:
         # The reader of our output went away (`janus4o plan ... | head`): nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -83,11 +83,18 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as problem:
         if _wants_traceback():
             raise
+        if known := explain(problem):
+            return _end(known)
         console.error(
             f"unexpected {type(problem).__name__}: {problem}",
             "a defect of janus4o; run again with JANUS4O_TRACEBACK=1 and report what it prints",
         )
         return 1
+
+
+def _end(problem: Janus4oError) -> int:
+    console.error(problem.message, problem.remedy)
+    return problem.exit_code
 
 
 def build(args: Sequence[str]) -> typer.Typer:

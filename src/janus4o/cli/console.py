@@ -138,7 +138,8 @@ def progress(total: int | None, label: str, unit: str = "") -> Iterator[Progress
     try:
         yield shown
     finally:
-        shown.close()
+        if shown.is_begun:  # what was refused before it began has nothing to show
+            shown.close()
 
 
 class Progress(ABC):
@@ -159,6 +160,10 @@ class Progress(ABC):
         while len(self._recent) > 2 and now - self._recent[0][0] > RATE_WINDOW:
             self._recent.popleft()
         self._show()
+
+    @property
+    def is_begun(self) -> bool:
+        return bool(self._recent)
 
     @property
     def rate(self) -> float | None:
@@ -186,7 +191,7 @@ class Progress(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Shows the end. Called once, also after an error."""
+        """Shows the end. Called once, also after an error, if anything was shown before."""
 
     @abstractmethod
     def _show(self) -> None: ...
@@ -224,9 +229,9 @@ class _Drawn(Progress):
             console=_rich(sys.stderr),
         )
         self._task: TaskID = self._bars.add_task(label, total=total, numbers="")
-        self._bars.start()
 
     def _show(self) -> None:
+        self._bars.start()  # does nothing the second time
         self._bars.update(self._task, completed=self.done, numbers=self.numbers())
 
     def close(self) -> None:

@@ -118,10 +118,11 @@ def draw_samples(recipe: Recipe, checkpoint: Path) -> None:
     if folder.is_dir():
         console.note(f"already in {folder}")
         return
-    import tempfile
+    import shutil
 
     import janus4o
     from janus4o.evaluate.exam import sketch_questions
+    from janus4o.files import new_folder
     from janus4o.generate.options import GenerateOptions
     from janus4o.images import save_png
 
@@ -139,9 +140,8 @@ def draw_samples(recipe: Recipe, checkpoint: Path) -> None:
     requests = [([one.source], one.prompt) for one in edited if one.source is not None]
     made += model.edit_with(requests, options, seeds=[one.seed for one in edited])
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        unfinished = Path(temporary) / folder.name
-        unfinished.mkdir()
+    unfinished = new_folder(folder.parent, folder.name)
+    try:
         for question, one in zip([*drawn, *edited], made, strict=True):
             facts = {
                 "prompt": one.prompt,
@@ -154,7 +154,10 @@ def draw_samples(recipe: Recipe, checkpoint: Path) -> None:
                 facts["semantic_weight"] = f"{options.semantic_weight:g}"
                 save_png(question.source, path.with_stem(f"{question.task}-source"))
             save_png(one.image, path, facts)
+        unfinished.chmod(0o755)  # made for its owner alone
         unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     console.note(f"{len(made)} pictures in {folder}")
 
 

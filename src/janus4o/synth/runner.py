@@ -214,7 +214,6 @@ class _Run:
         queues = [self._load(pipeline) for pipeline in self._wanted]
         if not is_finished:
             self._store.state_fact("finished", None)
-            self._store.blobs.sweep()
             self._teachers.answered = {
                 (a.sample, a.stage): a for a in self._store.attempts() if a.status != "error"
             }

@@ -16,9 +16,8 @@ from typing import Any
 
 from sqlalchemy import Column, Integer, String, Table, Text, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError
 
-from janus4o.errors import DataError, RecipeChanged
+from janus4o.errors import RecipeChanged
 from janus4o.ledger import journal
 from janus4o.ledger.blobs import Blobs
 from janus4o.ledger.database import open_database
@@ -61,12 +60,9 @@ class Store:
         self._engine = open_database(folder / STORE_NAME)
         try:
             METADATA.create_all(self._engine)
-        except DatabaseError as error:
+        except BaseException:
             self._engine.dispose()
-            raise DataError(
-                f"{str(folder / STORE_NAME)!r} is damaged: {error.orig}",
-                "restore it from a copy, or start in another folder",
-            ) from error
+            raise
 
     def close(self) -> None:
         self._engine.dispose()
