@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0)
     asked = parser.parse_args()
 
-    import janus4o.cli.app  # noqa: F401 - loaded here so that no child has to
+    import janus4o.cli.app
 
     os.environ["JANUS4O_TRACEBACK"] = ""
     run = TinyRun(asked.work)
