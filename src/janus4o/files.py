@@ -40,7 +40,7 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
     """
     # Plain strings: this is called once per picture, and Path objects cost more than the write.
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name[:80]}.{os.getpid()}-{next(_numbers)}{UNFINISHED}")
+    temporary = os.path.join(folder, f".{name[:40]}.{os.getpid()}-{next(_numbers)}{UNFINISHED}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:

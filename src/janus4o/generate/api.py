@@ -237,7 +237,7 @@ class Janus:
             raise UsageError("no picture was given", "give at least one")
         fitted = [
             fit_image(
-                image if isinstance(image, Image.Image) else open_image(image),
+                to_rgb(image) if isinstance(image, Image.Image) else open_image(image),
                 self.geometry,
                 self.model.fit,
             )
