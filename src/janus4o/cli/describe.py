@@ -20,7 +20,7 @@ def command(
     as_json: pictures.JsonOption = False,
 ) -> None:
     """Ask a model a question about a picture."""
-    pictures.check(question, "question")
+    check(question, "question")  # before a model is loaded for nothing
     from janus4o.images import open_image
 
     opened = open_image(image)

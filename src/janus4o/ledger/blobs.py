@@ -60,6 +60,9 @@ class Blobs:
             sync_filesystem(self.folder)
             self._waiting = False
 
+    def has(self, name: str) -> bool:
+        return os.path.isfile(self.path(name))
+
     def path(self, name: str) -> Path:
         return self.folder / name[:2] / name
 

@@ -215,7 +215,10 @@ class _Run:
         if not is_finished:
             self._store.state_fact("finished", None)
             self._teachers.answered = {
-                (a.sample, a.stage): a for a in self._store.attempts() if a.status != "error"
+                (a.sample, a.stage): a
+                for a in self._store.attempts()
+                # Of an answer whose picture is gone nothing is left: it is asked for again.
+                if a.status != "error" and (a.blob is None or self._store.blobs.has(a.blob))
             }
             try:
                 asyncio.run(self._fill_all(queues))

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Column, Integer, String, Table, Text, select
 from sqlalchemy.dialects.sqlite import insert
 
-from janus4o.errors import RecipeChanged
+from janus4o.errors import DataError, RecipeChanged
 from janus4o.ledger import journal
 from janus4o.ledger.blobs import Blobs
 from janus4o.ledger.database import open_database
@@ -66,6 +66,16 @@ class Store:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def check(self) -> None:
+        """Has SQLite look at every page; raises DataError where one is damaged."""
+        with self._engine.connect() as connection:
+            said = str(connection.exec_driver_sql("PRAGMA integrity_check").scalar())
+        if said != "ok":
+            raise DataError(
+                f"{str(self.folder / STORE_NAME)!r} is damaged: {' '.join(said.split())[:200]}",
+                "restore it from a copy, or start in another folder",
+            )
 
     # facts: what the whole folder was made from
 
