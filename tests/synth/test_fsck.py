@@ -14,6 +14,7 @@ from janus4o.recipe import Recipe
 from janus4o.rows import open_rows, pictures_of
 from janus4o.synth.fsck import fsck
 from janus4o.synth.runner import run
+from janus4o.synth.store import Store
 
 Make = Callable[..., Recipe]
 
@@ -54,6 +55,9 @@ def test_each_damage_is_named_and_only_its_samples_are_made_again(
     rows = open_rows(made)
     gone = made / "blobs" / rows[0].output_image[:2] / rows[0].output_image
     bent = made / "blobs" / rows[8].input_image[0][:2] / rows[8].input_image[0]
+    store = Store(made)
+    lost = sum(one.blob in (gone.name, bent.name) for one in store.attempts())
+    store.close()
     gone.unlink()
     bent.write_bytes(bent.read_bytes()[:-1] + b"\0")
     stray = made / "blobs" / "00" / ("0" * 64 + ".png")
@@ -73,7 +77,7 @@ def test_each_damage_is_named_and_only_its_samples_are_made_again(
     assert not any(path.exists() for path in (gone, bent, stray, half))
     again = teacher()
     run(make_recipe(7, 5), made, again, again)
-    assert 0 < len(again.asked) <= 12
+    assert 0 < len(again.asked) <= lost
     assert tree(made) == expected
     assert fsck(made).findings == ()
 

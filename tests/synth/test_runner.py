@@ -6,7 +6,9 @@ import os
 import random
 import signal
 import time
+import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -246,6 +248,75 @@ def test_one_signal_drains_and_the_next_run_goes_on(
         row.to_json() for row in open_rows(tmp_path / "whole")
     ][:1]
     assert finish(tmp_path / "stopped", recipe, teacher()) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once_and_what_was_finished_is_kept(
+    tmp_path: Path, make_recipe: Make, teacher: type, number: signal.Signals
+) -> None:
+    recipe = make_recipe(8, 0, concurrency=2)
+    expected = finish(tmp_path / "whole", recipe, teacher())
+
+    class Hangs(teacher):  # type: ignore[misc]
+        async def paint(self, request: PaintRequest) -> object:
+            if len(self.asked) > 6:
+                (tmp_path / "hanging").touch()
+                await asyncio.sleep(3600)
+            return await super().paint(request)
+
+    one = Hangs()
+    pid = in_child(lambda: run(recipe, tmp_path / "stopped", one, one))
+    while not (tmp_path / "hanging").exists():
+        time.sleep(0.005)
+    os.kill(pid, number)
+    ended = 0, 0
+    while ended == (0, 0):  # what hangs would drain for an hour: only a second signal ends it
+        time.sleep(0.05)
+        os.kill(pid, number)
+        ended = os.waitpid(pid, os.WNOHANG)
+    assert os.waitstatus_to_exitcode(ended[1]) == Interrupted.exit_code
+    assert open_rows(tmp_path / "stopped").problems == ()
+    assert finish(tmp_path / "stopped", recipe, teacher()) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("", "refused: empty"),
+        ("a \0 star", "refused: control_character"),
+        ("a \udc80 star", "refused: lone_surrogate"),
+        ("star " * 7000, "refused: too_long"),
+    ],
+)
+def test_a_text_that_is_no_prompt_is_never_a_row(
+    tmp_path: Path, make_recipe: Make, teacher: type, text: str, end: str
+) -> None:
+    class Odd(teacher):  # type: ignore[misc]
+        async def write(self, request: object) -> object:
+            reply = await super().write(request)
+            return reply.__class__(text, reply.model) if request.seed % 2 else reply  # type: ignore[attr-defined]
+
+    finish(tmp_path, make_recipe(10, 0), Odd())
+    assert status(tmp_path).reasons[end] > 0
+
+
+def test_twins_that_differ_only_in_how_accents_are_spelt_are_one_row(
+    tmp_path: Path, make_recipe: Make, teacher: type
+) -> None:
+    class Twins(teacher):  # type: ignore[misc]
+        async def write(self, request: object) -> object:
+            reply = await super().write(request)
+            form = "NFC" if request.seed % 2 else "NFD"  # type: ignore[attr-defined]
+            return reply.__class__(unicodedata.normalize(form, f"café {reply.text}"), "m")
+
+        async def paint(self, request: PaintRequest) -> object:
+            plain = unicodedata.normalize("NFC", request.prompt)
+            return await super().paint(replace(request, prompt=plain))
+
+    finish(tmp_path, make_recipe(30, 0), Twins(refuses=0))
+    prompts = [unicodedata.normalize("NFC", row.input_prompt) for row in open_rows(tmp_path)]
+    pictures = [row.output_image for row in open_rows(tmp_path)]
+    assert len(set(zip(prompts, pictures, strict=True))) == 30
 
 
 # money and faults

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from janus4o.cli import console, pictures
+from janus4o.prompt import check
 
 
 def command(
