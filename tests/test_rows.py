@@ -21,8 +21,8 @@ def add(tar: tarfile.TarFile, name: str, data: bytes = b"picture", **fields: obj
 
 def write_rows(folder: Path, names: list[str], family: str = "text_to_image") -> None:
     rows = [
-        {"input_prompt": f"p {n}", "output_image": n, "output_image_resolution": [8, 8]}
-        for n in names
+        {"input_prompt": f"p {i}", "output_image": n, "output_image_resolution": [8, 8]}
+        for i, n in enumerate(names)
     ]
     if family != "text_to_image":
         rows = [{**r, "input_image": r["output_image"] and [r["output_image"]]} for r in rows]

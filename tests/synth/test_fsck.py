@@ -82,6 +82,18 @@ def test_each_damage_is_named_and_only_its_samples_are_made_again(
     assert fsck(made).findings == ()
 
 
+def test_a_hole_is_filled_also_where_fewer_rows_are_wanted(
+    made: Path, make_recipe: Make, teacher: type
+) -> None:
+    """The first rows by index are wanted, not those that happen to be there."""
+    expected = tree(made)["rows"].splitlines()
+    first = open_rows(made)[0].output_image
+    (made / "blobs" / first[:2] / first).unlink()
+    fsck(made, repair=True)
+    run(make_recipe(3, 2), made, teacher(), teacher())
+    assert tree(made)["rows"].splitlines() == [*expected[:3], *expected[7:9]]
+
+
 @pytest.mark.parametrize("flips", [25, pytest.param(1000, marks=pytest.mark.stress)])
 def test_every_flipped_bit_is_found(made: Path, flips: int) -> None:
     rng = random.Random(0)
