@@ -24,7 +24,9 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "janus4o"
 
-CORE = {"errors", "exchange", "records", "recipe", "files", "images", "rows", "scored", "ledger"}
+CORE = {
+    "errors", "exchange", "records", "recipe", "files", "images", "prompt", "rows", "scored", "ledger",
+}  # fmt: skip
 WORLDS = {"teachers", "sketch"}
 STAGES = {"generate", "train", "evaluate", "synth", "report"}
 

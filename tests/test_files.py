@@ -1,6 +1,8 @@
 """A file is old or new, never half; a folder has one owner, and a dead owner is no owner."""
 
+import errno
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from janus4o import files
-from janus4o.errors import FolderBusy
+from janus4o.errors import DiskStop, FolderBusy, Janus4oError, Refused
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -57,12 +59,60 @@ def test_a_busy_folder_is_refused_by_name_and_free_after_kill(tmp_path: Path) ->
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(FolderBusy, match=f"process {holder.pid} on "), files.lock(tmp_path):
+        says = rf"process {holder.pid} on \S+ since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d: -c "
+        with pytest.raises(FolderBusy, match=says), files.lock(tmp_path):
             pass
         holder.kill()
         holder.wait()
         with files.lock(tmp_path):
             pass
+
+
+def test_what_a_killed_holder_left_half_written_is_swept_by_the_next_one(tmp_path: Path) -> None:
+    """A lock file that still names somebody, though nobody holds the lock, is a dead holder's."""
+    (tmp_path / "codes").mkdir()
+    (tmp_path / "export").mkdir()
+    half = [tmp_path / "codes" / ".0.npy.12-3.part", files.new_folder(tmp_path, "100")]
+    half[0].touch()
+    (half[1] / "weights").touch()
+    kept = [tmp_path / "a.part", tmp_path / "codes" / "0.npy", tmp_path / "export" / ".x.1-2.part"]
+    for path in kept:
+        path.touch()
+    (tmp_path / "export" / files.LOCK_NAME).touch()  # somebody else's folder
+    with files.lock(tmp_path):
+        pass
+    assert all(path.exists() for path in (*half, *kept)), "its last holder ended properly"
+    (tmp_path / files.LOCK_NAME).write_text('{"pid": 1}')
+    with files.lock(tmp_path):
+        assert not any(path.exists() for path in half)
+        assert all(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), DiskStop, "no space.*'/a/b'"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), DiskStop, "no space left on the disk$"),
+        (OSError(errno.EIO, "Input/output error", b"/a"), DiskStop, "disk failed.*'/a'"),
+        (PermissionError(errno.EACCES, "denied", "/a"), Refused, "'/a': Permission denied"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), DiskStop, "no space"),
+        (ValueError("28"), None, ""),
+        (FileNotFoundError(errno.ENOENT, "none", "/a"), None, ""),
+    ],
+)
+def test_what_the_system_says_is_put_in_words(
+    error: Exception, kind: type[Janus4oError] | None, says: str
+) -> None:
+    wrapped = RuntimeError("writing failed")
+    wrapped.__cause__ = error
+    for one in (error, wrapped):
+        found = files.explain(one)
+        if kind is None:
+            assert found is None
+        else:
+            assert isinstance(found, kind)
+            assert re.search(says, found.message)
+            assert found.remedy
 
 
 def test_one_thread_may_hold_a_folder_twice_but_another_may_not(tmp_path: Path) -> None:

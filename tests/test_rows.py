@@ -21,8 +21,8 @@ def add(tar: tarfile.TarFile, name: str, data: bytes = b"picture", **fields: obj
 
 def write_rows(folder: Path, names: list[str], family: str = "text_to_image") -> None:
     rows = [
-        {"input_prompt": f"p {n}", "output_image": n, "output_image_resolution": [8, 8]}
-        for n in names
+        {"input_prompt": f"p {i}", "output_image": n, "output_image_resolution": [8, 8]}
+        for i, n in enumerate(names)
     ]
     if family != "text_to_image":
         rows = [{**r, "input_image": r["output_image"] and [r["output_image"]]} for r in rows]
@@ -107,3 +107,62 @@ def test_unreadable_rows_are_named(tmp_path: Path, content: str) -> None:
 def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no data set"):
         open_rows(tmp_path)
+
+
+def test_nothing_of_a_hostile_archive_is_ever_written(tmp_path: Path) -> None:
+    """Devices, sparse giants, names that leave the folder, differ by case or fit no file system."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    long = "image/" + "x" * 300 + ".png"
+    with tarfile.open(folder / "text_to_image_part_0.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        add(tar, "image/tty.png", type=tarfile.CHRTYPE, devmajor=5)
+        add(tar, "image/disk.png", type=tarfile.BLKTYPE, devmajor=8)
+        add(tar, "image/a.png", b"small")
+        add(tar, "image/A.png", b"large")
+        add(tar, "image/../../out.png")
+        add(tar, "C:/CON.png", b"con")
+        add(tar, long, b"long")
+        add(tar, "image/caf\udce9.png", b"latin")
+        harmless = tarfile.TarInfo("image/pax.png")
+        harmless.pax_headers = {"path": "../pax.png"}
+        harmless.size = 3
+        tar.addfile(harmless, io.BytesIO(b"pax"))
+        add(tar, "image/giant.png", type=tarfile.GNUTYPE_SPARSE)
+    names = ["image/a.png", "image/A.png", "C:/CON.png", long, "image/caf\udce9.png"]
+    absent = [
+        "image/tty.png",
+        "image/disk.png",
+        "image/../../out.png",
+        "y" * 300,
+        "\0",
+        "../pax.png",
+    ]
+    write_rows(folder, [*names, *absent])
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    rows = open_rows(folder)
+    assert [r.output_image for r in rows] == names
+    assert [rows.read(name) for name in names] == [b"small", b"large", b"con", b"long", b"latin"]
+    assert rows.missing == tuple(absent)
+    text = "\n".join(rows.problems)
+    assert text.count("link or a special file") >= 2
+    assert text.count("points outside") >= 1
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_a_row_whose_prompt_cannot_be_used_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "image").mkdir()
+    for number in range(4):
+        (tmp_path / "image" / f"{number}.png").write_bytes(b"x")
+    write_rows(tmp_path, [f"image/{number}.png" for number in range(4)])
+    path = tmp_path / "text_to_image.json"
+    rows = json.loads(path.read_text())
+    for row, text in zip(rows[1:], ("", "a\0b", "a\ud800"), strict=True):
+        row["input_prompt"] = text
+    path.write_text(json.dumps(rows))
+    opened = open_rows(tmp_path)
+    assert len(opened) == 1
+    assert [line.partition("the prompt ")[2] for line in opened.problems] == [
+        "is empty",
+        "holds the control character U+0000",
+        "holds U+D800, which is no character",
+    ]

@@ -91,8 +91,9 @@ def test_it_says_what_it_will_do_and_what_it_costs(
     assert done.out.splitlines()[-1] == f"report: {out / 'report.html'}"
 
 
+@pytest.mark.parametrize("verb", ["run", "synth", "encode", "train"])
 def test_a_busy_folder_is_refused(
-    words: list[str], out: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], out: Path, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     code = f"""
 import time
@@ -106,7 +107,7 @@ with lock({str(out)!r}):
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
-            assert app.main(words) == FolderBusy.exit_code
+            assert app.main([verb, *words[1:]]) == FolderBusy.exit_code
         finally:
             holder.kill()
     err = capsys.readouterr().err

@@ -12,6 +12,7 @@
     │   ├── FolderBusy          another process holds the run folder
     │   └── RecipeChanged       the folder was made by another recipe
     ├── BudgetStop          5   money, quota or count limit reached; run again to go on
+    ├── DiskStop            5   the disk is full or fails; run again to go on
     └── Interrupted         6   stopped by the user or a signal; run again to go on
 
 A message is one line: what was given and what was expected. `remedy` is one line: what to do.
@@ -78,6 +79,10 @@ class RecipeChanged(Refused):
 
 
 class BudgetStop(Janus4oError):
+    exit_code = 5
+
+
+class DiskStop(Janus4oError):
     exit_code = 5
 
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import itertools
 import json
 import os
+import re
 import shlex
+import shutil
 import socket
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
 
-from janus4o.errors import FolderBusy
+from janus4o.errors import DiskStop, FolderBusy, Janus4oError, Refused
 
 LOCK_NAME = ".lock"
+UNFINISHED = ".part"
+"""How the names of files and folders end that are being written; they start with a dot."""
 _numbers = itertools.count()
 
 
@@ -33,7 +40,7 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
     """
     # Plain strings: this is called once per picture, and Path objects cost more than the write.
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name[:80]}.{os.getpid()}-{next(_numbers)}.part")
+    temporary = os.path.join(folder, f".{name[:40]}.{os.getpid()}-{next(_numbers)}{UNFINISHED}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -49,7 +56,7 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
         sync_folder(folder or ".")
 
 
-def sync_file(file: BinaryIO) -> None:
+def sync_file(file: IO[Any]) -> None:
     """Makes what was written to an open file survive a power cut."""
     file.flush()
     os.fsync(file.fileno())
@@ -82,6 +89,72 @@ def sync_filesystem(folder: str | Path) -> None:
     os.sync()
 
 
+def new_folder(parent: str | Path, name: str) -> Path:
+    """Makes a folder to be filled and then renamed to `name`; `sweep` removes what a kill leaves."""
+    return Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=UNFINISHED, dir=parent))
+
+
+def is_unfinished(path: Path) -> bool:
+    """Is this something a writer has not finished, or never will?"""
+    return path.name.startswith(".") and path.name.endswith(UNFINISHED)
+
+
+def sweep(folder: str | Path) -> list[Path]:
+    """Removes what killed writers left half-written below a folder, and returns it.
+
+    Only for the folder's owner. Folders inside that have an owner of their own are left alone.
+    """
+    swept = []
+    for here, folders, names in os.walk(folder):
+        if LOCK_NAME in names and Path(here) != Path(folder):
+            folders.clear()
+            continue
+        for path in [Path(here, name) for name in (*folders, *names)]:
+            if is_unfinished(path):
+                if path.is_dir():
+                    folders.remove(path.name)
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+                swept.append(path)
+    return swept
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+def explain(error: BaseException | None) -> Janus4oError | None:
+    """What a failed read or write means to the user; None where `error` is something else.
+
+    Looks at what `error` was raised from as well, because libraries wrap what the system said.
+    """
+    while error is not None:
+        if isinstance(error, OSError):
+            number, name = error.errno, error.filename
+        else:  # libraries written in Rust say it in words
+            said = re.search(r"\(os error (\d+)\)", str(error))
+            number, name = int(said.group(1)) if said else None, None
+        where = f" for {os.fsdecode(name)!r}" if isinstance(name, str | bytes) else ""
+        if number in FULL:
+            return DiskStop(
+                f"no space left on the disk{where}",
+                "make room and run the same command again to go on",
+            )
+        if number == errno.EIO:
+            return DiskStop(
+                f"the disk failed to read or write{where}",
+                "see to the disk, then run the same command again to go on",
+            )
+        if number in FORBIDDEN:
+            return Refused(
+                f"cannot open or write{where}: {os.strerror(number)}",
+                "check the path and its permissions, or choose another `output`",
+            )
+        error = error.__cause__ or error.__context__
+    return None
+
+
 @dataclass(slots=True)
 class _Held:
     handle: int
@@ -97,8 +170,9 @@ _guard = threading.Lock()
 def lock(folder: str | Path) -> Iterator[None]:
     """Holds a run folder, made if absent, for this thread of this process.
 
-    The kernel drops the lock with its holder, so a killed run leaves none behind. The same thread
-    may hold a folder more than once (`run` holds it while its stages do).
+    The kernel drops the lock with its holder, so a killed run leaves none behind; what it had
+    half-written is swept away by the next holder. The same thread may hold a folder more than once
+    (`run` holds it while its stages do).
 
     Raises:
         FolderBusy: another process or thread holds it; says which.
@@ -129,7 +203,17 @@ def _take(folder: Path) -> int:
     handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        if os.fstat(handle).st_size:  # its last holder never came to empty it
+            sweep(folder)
+        owner = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
+        }
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(owner).encode(), 0)
+    except BlockingIOError:
         holder = _describe(os.read(handle, 4096))
         os.close(handle)
         raise FolderBusy(
@@ -138,16 +222,14 @@ def _take(folder: Path) -> int:
     except BaseException:
         os.close(handle)
         raise
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
-    owner = {"pid": os.getpid(), "host": socket.gethostname(), "command": command}
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(owner).encode(), 0)
     return handle
 
 
 def _describe(content: bytes) -> str:
     try:
         owner = json.loads(content)
-        return f"process {owner['pid']} on {owner['host']}: {owner['command']}"
+        return (
+            f"process {owner['pid']} on {owner['host']} since {owner['since']}: {owner['command']}"
+        )
     except (ValueError, KeyError, TypeError):
         return "another process"

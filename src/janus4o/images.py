@@ -38,11 +38,21 @@ def open_image(source: bytes | str | Path) -> Image.Image:
         ImageError: missing, truncated, of another format, over 32 megapixels or 50 MB.
     """
     data, label = _load(source)
-    image = _open(data, label)
+    return to_rgb(_open(data, label), label)
+
+
+def to_rgb(image: Image.Image, label: str = "the picture") -> Image.Image:
+    """A picture of any mode upright, opaque on white, 8-bit RGB, with no metadata.
+
+    Raises:
+        ImageError: it is too large, or its file is damaged.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"{label} is {image.width}×{image.height} pixels", _too_large())
     try:
         image.load()
         upright = ImageOps.exif_transpose(image)
-        rgb = _to_rgb(upright)
+        rgb = _flatten(upright)
         if image.info or rgb.info:
             # Colour profiles, positions and comments must not travel into what is saved next.
             rgb = Image.frombytes("RGB", rgb.size, rgb.tobytes())
@@ -70,7 +80,7 @@ def kind_of(data: bytes) -> Kind:
         return "jpg"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
-    raise ImageError("the bytes are not a PNG, JPEG or WebP picture", _REMEDY)
+    raise ImageError(f"the bytes are {_other_kind(data)}not a PNG, JPEG or WebP picture", _REMEDY)
 
 
 def save_png(
@@ -136,19 +146,55 @@ def _open(data: bytes, label: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{label} has too many pixels", _too_large()) from error
     except Exception as error:  # as in open_image
-        raise ImageError(f"{label} is not a PNG, JPEG or WebP picture", _REMEDY) from error
+        other = _other_kind(data)
+        raise ImageError(f"{label} is {other}not a PNG, JPEG or WebP picture", _REMEDY) from error
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{label} is {image.width}×{image.height} pixels", _too_large())
     return image
+
+
+_MARKS = (
+    (0, b"GIF8", "GIF"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"%!PS", "EPS"),
+    (0, b"\xc5\xd0\xd3\xc6", "EPS"),
+    (0, b"%PDF", "PDF"),
+    (0, b"8BPS", "PSD"),
+    (0, b"\0\0\1\0", "ICO"),
+    (0, b"SIMPLE  =", "FITS"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (4, b"ftypavi", "AVIF"),
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftyphev", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+    (4, b"ftypmsf1", "HEIC"),
+)
+"""Where, and by which bytes, pictures are told that people have and we do not take."""
+
+
+def _other_kind(data: bytes) -> str:
+    """ "HEIC, " for a picture of a kind we know the name of; else empty."""
+    for place, mark, name in _MARKS:
+        if data.startswith(mark, place):
+            return f"{name}, "
+    return "SVG, " if b"<svg" in data[:4096].lower() else ""
 
 
 def _too_large() -> str:
     return f"at most {MAX_PIXELS // 1_000_000} million pixels are accepted"
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _flatten(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
+        clear = image.info.get("transparency")  # of 16-bit grey: the one level that is clear
         levels = np.asarray(image, np.float64)
+        if isinstance(clear, int):
+            levels = np.where(levels == clear, 65535, levels)
         image = Image.fromarray(np.rint(levels.clip(0, 65535) / 257).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")

@@ -7,6 +7,7 @@ we made it ourselves, a `provenance` object.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -59,6 +60,10 @@ class Row(BaseModel):
     @property
     def is_edit(self) -> bool:
         return bool(self.input_image)
+
+    def to_json_line(self) -> str:
+        """The row as one line of rows.jsonl, without its end."""
+        return json.dumps(self.to_json(), ensure_ascii=False)
 
     def to_json(self) -> dict[str, Any]:
         """The row as a JSON object; keys of edits only where it is one."""

@@ -17,6 +17,7 @@ from typing import overload
 
 from janus4o.errors import DataError
 from janus4o.images import MAX_BYTES
+from janus4o.prompt import find_fault
 from janus4o.records import Row, from_json
 
 FAMILIES = ("text_to_image", "text_and_image_to_image")
@@ -136,7 +137,7 @@ def _open_run(folder: Path) -> Rows:
     spans: dict[str, Span] = {}
     for name in {name for row in rows for name in pictures_of(row)}:
         path = blob_path(folder, name)
-        if _is_inside(name) and path.is_file():
+        if _is_inside(name) and _is_file(path):
             spans[name] = Span(path)
     return Rows(folder, rows, spans, [], hashlib.sha256(data).hexdigest())
 
@@ -147,6 +148,7 @@ def _open_published(folder: Path) -> Rows:
     rows: list[Row] = []
     spans: dict[str, Span] = {}
     for family in FAMILIES:
+        left_out: set[str] = set()
         path = folder / f"{family}.json"
         if not path.is_file():
             continue
@@ -159,6 +161,10 @@ def _open_published(folder: Path) -> Rows:
             raise DataError(f"{str(path)!r} must hold one JSON array", "see docs/data-format.md")
         for number, entry in enumerate(entries):
             row = from_json(entry, f"{path}, row {number}")
+            if fault := find_fault(row.input_prompt):
+                problems.append(f"{path.name}, row {number}: the prompt {fault.words}")
+                left_out.update(pictures_of(row))
+                continue
             for name in pictures_of(row):
                 span = found.get(name) or _plain_file(folder, name)
                 if span is None:
@@ -170,10 +176,12 @@ def _open_published(folder: Path) -> Rows:
                     row = _rename(row, name, qualified)
             rows.append(row)
         named = {name.removeprefix(f"{family}:") for row in rows for name in pictures_of(row)}
+        named |= left_out
         problems += [f"picture {name!r} belongs to no row" for name in found if name not in named]
     for name, span in sorted(spans.items()):
         stat = span.file.stat()
-        digest.update(f"{name} {span.file.name} {span.offset} {span.size}".encode())
+        words = f"{name} {span.file.name} {span.offset} {span.size}"
+        digest.update(words.encode("utf-8", "surrogatepass"))
         digest.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())
     return Rows(folder, rows, spans, problems, digest.hexdigest())
 
@@ -233,9 +241,17 @@ def _plain_file(folder: Path, name: str) -> Span | None:
     if not _is_inside(name):
         return None
     path = folder / name
-    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+    if not _is_file(path) or not path.resolve().is_relative_to(folder.resolve()):
         return None
     return Span(path)
+
+
+def _is_file(path: Path) -> bool:
+    """False also for names no file can have, such as one of 300 bytes."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _decode(data: bytes, where: str) -> object:

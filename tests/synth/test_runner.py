@@ -6,7 +6,9 @@ import os
 import random
 import signal
 import time
+import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,8 +26,6 @@ from janus4o.synth import calls, runner
 from janus4o.synth.runner import Outcome, run
 from janus4o.synth.status import status
 
-STRESS = "JANUS4O_STRESS" in os.environ
-"""The full campaign: every crash point, hundreds of kills."""
 Make = Callable[..., Recipe]
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -158,10 +158,12 @@ def crash_at(step: int) -> None:
     event.listen(Engine, "commit", lambda _connection: count())
 
 
-@pytest.mark.parametrize("cost", [0.0, 0.01])
-def test_a_crash_at_any_point_loses_and_doubles_nothing(
-    tmp_path: Path, make_recipe: Make, teacher: type, cost: float
+@pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.stress)])
+def test_a_crash_at_any_point_pays_nothing_twice_but_what_was_in_flight(
+    tmp_path: Path, make_recipe: Make, teacher: type, stride: int
 ) -> None:
+    """Free samples are killed at every system call in tests/survival."""
+    cost = 0.01
     recipe = make_recipe(2, 2, concurrency=2)
     unkilled = teacher(cost_usd=cost)
     expected = finish(tmp_path / "whole", recipe, unkilled)
@@ -180,12 +182,11 @@ def test_a_crash_at_any_point_loses_and_doubles_nothing(
         resumed = teacher(cost_usd=cost)
         assert finish(folder, recipe, resumed) == expected, f"crash at step {step}"
         assert not list((folder / "blobs").glob("*/.*.part"))
-        if cost:
-            before = log.read_text().split() if log.exists() else []
-            repeated = set(before) & set(resumed.asked)
-            assert len(repeated) <= 2, f"crash at step {step}: paid twice beyond what was in flight"
-            assert set(before) | set(resumed.asked) == set(unkilled.asked)
-        step += 1 if STRESS or step < 12 else 6
+        before = log.read_text().split() if log.exists() else []
+        repeated = set(before) & set(resumed.asked)
+        assert len(repeated) <= 2, f"crash at step {step}: paid twice beyond what was in flight"
+        assert set(before) | set(resumed.asked) == set(unkilled.asked)
+        step += 1 if step < 12 else stride
     assert step > 20
 
 
@@ -200,8 +201,13 @@ class _Log(list[str]):
             file.write(line + "\n")
 
 
+@pytest.mark.parametrize("kills", [12, pytest.param(300, marks=pytest.mark.stress)])
 def test_kills_at_random_instants_change_nothing(
-    tmp_path: Path, make_recipe: Make, teacher: type, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    make_recipe: Make,
+    teacher: type,
+    monkeypatch: pytest.MonkeyPatch,
+    kills: int,
 ) -> None:
     monkeypatch.setattr("janus4o.synth.store.GROUP_SECONDS", 0.02)
     recipe = make_recipe(60, 40, concurrency=6)
@@ -209,7 +215,7 @@ def test_kills_at_random_instants_change_nothing(
     rng = random.Random(4)
     folder = tmp_path / "killed"
     killed = 0
-    for _ in range(300 if STRESS else 12):
+    for _ in range(kills):
         pid = in_child(lambda: run(recipe, folder, teacher(jitter=3), teacher(jitter=3)))
         time.sleep(rng.uniform(0.02, 0.25))
         os.kill(pid, signal.SIGKILL)
@@ -242,6 +248,70 @@ def test_one_signal_drains_and_the_next_run_goes_on(
         row.to_json() for row in open_rows(tmp_path / "whole")
     ][:1]
     assert finish(tmp_path / "stopped", recipe, teacher()) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once_and_what_was_finished_is_kept(
+    tmp_path: Path, make_recipe: Make, teacher: type, number: signal.Signals
+) -> None:
+    recipe = make_recipe(8, 0, concurrency=2)
+    expected = finish(tmp_path / "whole", recipe, teacher())
+
+    class Hangs(teacher):  # type: ignore[misc]
+        async def paint(self, request: PaintRequest) -> object:
+            if len(self.asked) > 6:
+                if not (tmp_path / "hanging").exists():
+                    (tmp_path / "hanging").touch()
+                    for _ in range(2):
+                        os.kill(os.getpid(), number)
+                        await asyncio.sleep(0.01)  # so that the loop hears it
+                await asyncio.sleep(3600)
+            return await super().paint(request)
+
+    one = Hangs()
+    assert wait(in_child(lambda: run(recipe, tmp_path / "stopped", one, one))) == 6
+    assert open_rows(tmp_path / "stopped").problems == ()
+    assert finish(tmp_path / "stopped", recipe, teacher()) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("", "refused: empty"),
+        ("a \0 star", "refused: control_character"),
+        ("a \udc80 star", "refused: lone_surrogate"),
+        ("star " * 7000, "refused: too_long"),
+    ],
+)
+def test_a_text_that_is_no_prompt_is_never_a_row(
+    tmp_path: Path, make_recipe: Make, teacher: type, text: str, end: str
+) -> None:
+    class Odd(teacher):  # type: ignore[misc]
+        async def write(self, request: object) -> object:
+            reply = await super().write(request)
+            return reply.__class__(text, reply.model) if request.seed % 2 else reply  # type: ignore[attr-defined]
+
+    finish(tmp_path, make_recipe(10, 0), Odd())
+    assert status(tmp_path).reasons[end] > 0
+
+
+def test_twins_that_differ_only_in_how_accents_are_spelt_are_one_row(
+    tmp_path: Path, make_recipe: Make, teacher: type
+) -> None:
+    class Twins(teacher):  # type: ignore[misc]
+        async def write(self, request: object) -> object:
+            reply = await super().write(request)
+            form = "NFC" if request.seed % 2 else "NFD"  # type: ignore[attr-defined]
+            return reply.__class__(unicodedata.normalize(form, f"café {reply.text}"), "m")
+
+        async def paint(self, request: PaintRequest) -> object:
+            plain = unicodedata.normalize("NFC", request.prompt)
+            return await super().paint(replace(request, prompt=plain))
+
+    finish(tmp_path, make_recipe(30, 0), Twins(refuses=0))
+    prompts = [unicodedata.normalize("NFC", row.input_prompt) for row in open_rows(tmp_path)]
+    pictures = [row.output_image for row in open_rows(tmp_path)]
+    assert len(set(zip(prompts, pictures, strict=True))) == 30
 
 
 # money and faults

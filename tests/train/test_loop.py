@@ -152,8 +152,13 @@ def test_a_loss_that_is_no_number_stops_before_it_spoils_the_weights(tmp_path, c
 
 def test_other_settings_do_not_go_on_from_these_checkpoints(tmp_path, codes, fresh_model):
     train(SETTINGS, fresh_model(), codes, tmp_path)
-    with pytest.raises(RecipeChanged, match=r"train\.rate was 0\.01, is 0\.5"):
-        train(replace(SETTINGS, rate=0.5), fresh_model(), codes, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(
+        RecipeChanged, match=r"train\.rate: 0\.01 → 0\.5, train\.seed: 0 → 3 "
+    ) as no:
+        train(replace(SETTINGS, rate=0.5, seed=3), fresh_model(), codes, tmp_path)
+    assert "another `output` folder" in no.value.remedy
+    assert before == {path: path.read_bytes() for path in before}
     train(replace(SETTINGS, checkpoint_every=7), fresh_model(), codes, tmp_path)
 
 

@@ -3,7 +3,7 @@
 Every verb is one file of this package. It is imported only when it is called, so that
 `janus4o --help` stays fast and loads neither torch nor pydantic's models.
 
-Exit codes: 0 done, 1 a defect, 2 usage, 3 bad input, 4 refused or busy, 5 budget or quota stop
+Exit codes: 0 done, 1 a defect, 2 usage, 3 bad input, 4 refused or busy, 5 budget, quota or disk stop
 (resumable), 6 interrupted (resumable). See `errors.py`.
 """
 
@@ -23,6 +23,7 @@ import typer
 
 from janus4o.cli import console
 from janus4o.errors import Interrupted, Janus4oError, Refused, UsageError
+from janus4o.files import explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ VERBS = {
     "recipe": Verb("Check a recipe, or print the schema for an editor.", DATA),
     "synth": Verb("Ask the teachers: prompts, pictures, edits. Goes on where it stopped.", DATA),
     "status": Verb("How far a run is.", DATA),
+    "fsck": Verb("Check that everything a run says it has is there and whole.", DATA),
     "export": Verb("Write a run's data set in the published layout.", DATA),
     "import": Verb("Check a data set in the published layout and make it ready.", DATA, "import_"),
     "encode": Verb("Turn a data set's pictures into codes, once.", MODEL),
@@ -75,8 +77,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Janus4oError as problem:
         if _wants_traceback():
             raise
-        console.error(problem.message, problem.remedy)
-        return problem.exit_code
+        return _end(problem)
     except BrokenPipeError:
         # The reader of our output went away (`janus4o plan ... | head`): nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -84,11 +85,18 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as problem:
         if _wants_traceback():
             raise
+        if known := explain(problem):
+            return _end(known)
         console.error(
             f"unexpected {type(problem).__name__}: {problem}",
             "a defect of janus4o; run again with JANUS4O_TRACEBACK=1 and report what it prints",
         )
         return 1
+
+
+def _end(problem: Janus4oError) -> int:
+    console.error(problem.message, problem.remedy)
+    return problem.exit_code
 
 
 def build(args: Sequence[str]) -> typer.Typer:

@@ -138,7 +138,8 @@ def progress(total: int | None, label: str, unit: str = "") -> Iterator[Progress
     try:
         yield shown
     finally:
-        shown.close()
+        if shown.touched:  # what was refused before it began has nothing to show
+            shown.close()
 
 
 class Progress(ABC):
@@ -191,7 +192,7 @@ class Progress(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Shows the end. Called once, also after an error."""
+        """Shows the end. Called once, also after an error, if anything was shown before."""
 
     @abstractmethod
     def _show(self) -> None: ...
@@ -230,9 +231,9 @@ class _Drawn(Progress):
             console=_rich(sys.stderr),
         )
         self._task: TaskID = self._bars.add_task(label, total=total, numbers="")
-        self._bars.start()
 
     def _show(self) -> None:
+        self._bars.start()  # does nothing the second time
         # The total may have become known since the bar was made.
         self._bars.update(self._task, total=self.total, completed=self.done, numbers=self.numbers())
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from janus4o.cli import console, pictures
+from janus4o.prompt import check
 
 
 def command(
@@ -20,7 +21,7 @@ def command(
     as_json: pictures.JsonOption = False,
 ) -> None:
     """Ask a model a question about a picture."""
-    pictures.check(question, "question")
+    check(question, "question")  # before a model is loaded for nothing
     from janus4o.images import open_image
 
     opened = open_image(image)

@@ -10,6 +10,7 @@ import typer
 
 from janus4o.cli import pictures
 from janus4o.errors import UsageError
+from janus4o.prompt import check
 
 
 def command(
@@ -41,7 +42,7 @@ def command(
             f"the last argument, {instruction!r}, is a file, not an instruction",
             'put the instruction last, for example "make it blue"',
         )
-    pictures.check(instruction, "instruction")
+    check(instruction, "instruction")  # before a model is loaded for nothing
     from janus4o.images import open_image
 
     opened = [open_image(Path(source)) for source in sources]

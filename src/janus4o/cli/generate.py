@@ -9,6 +9,7 @@ import typer
 
 from janus4o.cli import console, pictures
 from janus4o.errors import PromptError, UsageError
+from janus4o.prompt import check
 
 
 def command(
@@ -31,8 +32,9 @@ def command(
     as_json: pictures.JsonOption = False,
 ) -> None:
     """Pictures from prompts, saved as PNGs that carry prompt, seed and model."""
-    texts = [pictures.check(text, "prompt") for text in prompts or []]
-    texts += _lines(prompts_file) if prompts_file else []
+    texts = [*(prompts or []), *(_lines(prompts_file) if prompts_file else [])]
+    for text in texts:  # before a model is loaded for nothing
+        check(text)
     if not texts:
         raise UsageError("no prompt was given", 'for example janus4o generate "a red circle"')
     janus = pictures.load(model, device, dtype)

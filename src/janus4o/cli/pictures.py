@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from janus4o.cli import console
-from janus4o.errors import BadInput, PromptError, Refused
+from janus4o.errors import BadInput, Refused
 
 if TYPE_CHECKING:
     from janus4o.generate.api import Generation, Janus
@@ -44,13 +44,6 @@ def load(name: str, device: str, dtype: str) -> Janus:
             f"a model needs {problem.name}, which is not installed",
             "pip install 'janus4o[model]' (or make setup)",
         ) from None
-
-
-def check(text: str, what: str) -> str:
-    """`text`, which must say something; checked before a model is loaded for nothing."""
-    if not text.strip():
-        raise PromptError(f"the {what} is empty", "write at least one word")
-    return text
 
 
 def warn_about_words(model: Janus, texts: Iterable[str]) -> None:
@@ -111,7 +104,9 @@ def write(
 
 
 def _slug(prompt: str) -> str:
-    return re.sub(r"\W+", "-", prompt.lower()).strip("-")[:60].rstrip("-") or "picture"
+    words = re.sub(r"\W+", "-", prompt.lower()).strip("-")[:60]
+    # A file's name may have 255 bytes, and a letter of some scripts takes four.
+    return words.encode()[:120].decode("utf-8", "ignore").rstrip("-") or "picture"
 
 
 def _free(folder: Path, stem: str) -> Path:

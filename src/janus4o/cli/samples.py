@@ -6,7 +6,6 @@ the keys are those of `report.drawn`, which reads them.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from janus4o.cli import console
+from janus4o.files import new_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -139,12 +139,16 @@ def _draw(folder: Path, checkpoint: Path, wanted: Sequence[_Wanted]) -> None:
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
     """A folder beside, which takes its place in the end."""
+    import shutil
+
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        unfinished = Path(temporary) / folder.name
-        unfinished.mkdir()
+    unfinished = new_folder(folder.parent, folder.name)
+    try:
         yield unfinished
+        unfinished.chmod(0o755)  # made for its owner alone
         unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _middle(values: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ from janus4o.generate.cache import bytes_a_row
 from janus4o.generate.engine import Branch, Job, Painted, Timings, paint
 from janus4o.generate.guidance import Guidance
 from janus4o.generate.options import GenerateOptions
-from janus4o.images import open_image
+from janus4o.images import open_image, to_rgb
 from janus4o.model import codebook, sequence
 from janus4o.model.device import move, pick_device
 from janus4o.model.embed import understand
@@ -237,7 +237,7 @@ class Janus:
             raise UsageError("no picture was given", "give at least one")
         fitted = [
             fit_image(
-                image if isinstance(image, Image.Image) else open_image(image),
+                to_rgb(image) if isinstance(image, Image.Image) else open_image(image),
                 self.geometry,
                 self.model.fit,
             )

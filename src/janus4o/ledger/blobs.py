@@ -60,10 +60,8 @@ class Blobs:
             sync_filesystem(self.folder)
             self._waiting = False
 
-    def sweep(self) -> None:
-        """Removes what writers that were killed left half-written. Only for the folder's owner."""
-        for leftover in self.folder.glob("*/.*.part"):
-            leftover.unlink()
+    def has(self, name: str) -> bool:
+        return os.path.isfile(self.path(name))
 
     def path(self, name: str) -> Path:
         return self.folder / name[:2] / name

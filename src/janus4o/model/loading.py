@@ -30,6 +30,7 @@ from transformers import (
 from transformers.utils import logging
 
 from janus4o.errors import CheckpointError
+from janus4o.files import new_folder
 from janus4o.model.codebook import normalise_codebook
 from janus4o.model.geometry import IMAGE, Geometry, read_geometry
 from janus4o.model.preprocess import Fit
@@ -230,7 +231,7 @@ def save_model(model: JanusModel, folder: str | Path, dtype: torch.dtype | None 
     ):
         raise CheckpointError(f"{folder} exists and is no checkpoint", "name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    fresh = new_folder(folder.parent, folder.name)
     try:
         state = model.network.state_dict()
         if dtype is not None:

@@ -17,6 +17,8 @@ Fit = Literal["letterbox", "crop"]
 GREY = (127, 127, 127)
 MINIMUM_SIDE = 14
 """The official processor never makes a side smaller than this, pixels."""
+LONGEST_STRIP = 16
+"""Ratio of the sides beyond which a crop begins with the middle of the picture."""
 
 # Levels 0..255 in -1..1, rounded step by step like the official processor, so bit-equal to it.
 _LEVELS = (np.arange(256) * 0.00392156862745098).astype(np.float32)
@@ -34,6 +36,12 @@ def fit_image(image: Image.Image, geometry: Geometry, fit: Fit) -> NDArray[np.ui
     image = image if image.mode == "RGB" else image.convert("RGB")
     width, height = image.size
     if fit == "crop":
+        # Of a strip only the middle can be seen; scaled whole it could take all memory.
+        longest = LONGEST_STRIP * min(width, height)
+        if max(width, height) > longest:
+            left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
+            width, height = min(width, longest), min(height, longest)
+            image = image.crop((left, top, left + width, top + height))
         scale = side / min(width, height)
         size = (max(side, int(width * scale)), max(side, int(height * scale)))
         image = image.resize(size, Image.Resampling.BICUBIC)

@@ -22,6 +22,7 @@ from torch import Tensor
 from janus4o.errors import PromptError
 from janus4o.model.geometry import Geometry
 from janus4o.model.text import TextTokenizer
+from janus4o.prompt import check
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,9 @@ def text_to_image(prompt: str, geometry: Geometry, tokenizer: TextTokenizer) -> 
     """The sequence of a picture from words.
 
     Raises:
-        PromptError: the prompt is empty or too long.
+        PromptError: the prompt cannot be used (see janus4o.prompt) or is too long.
     """
-    text = _given(prompt.strip(), "prompt")
+    text = check(prompt, "prompt").strip()
     ids = [geometry.bos, geometry.user, *tokenizer.encode(f": {text}\n\n")]
     ids += [geometry.assistant, *tokenizer.encode(":"), geometry.begin_of_image]
     return _with_codes(ids, (), (), geometry)
@@ -86,9 +87,9 @@ def edit(
     White space before the instruction stays and white space after it goes, as officially.
 
     Raises:
-        PromptError: the instruction is empty, there is no source, or it is all too long.
+        PromptError: the instruction cannot be used, there is no source, or it is all too long.
     """
-    _given(instruction.strip(), "instruction")
+    check(instruction, "instruction")
     if sources < 1:
         raise PromptError("an edit without a source picture", "give at least one")
     ids = [geometry.bos, geometry.user, *tokenizer.encode(": ")]
@@ -111,9 +112,9 @@ def describe(
     """The sequence of a question about one picture, with its answer when training.
 
     Raises:
-        PromptError: the question is empty or too long.
+        PromptError: the question cannot be used or is too long.
     """
-    text = _given(question.strip(), "question")
+    text = check(question, "question").strip()
     ids = [geometry.bos, geometry.user, *tokenizer.encode(": "), geometry.begin_of_image]
     semantic = slice(len(ids), len(ids) + geometry.tokens)
     ids += [geometry.image] * geometry.tokens
@@ -136,12 +137,6 @@ def hide_prompt(sequence: Sequence, geometry: Geometry) -> Sequence:
 def hide_sources(sequence: Sequence) -> Sequence:
     """The sequence without its sources' codes (pads stay there); their features are kept."""
     return replace(sequence, spans=replace(sequence.spans, source=()))
-
-
-def _given(text: str, what: str) -> str:
-    if not text:
-        raise PromptError(f"the {what} is empty", "write at least one word")
-    return text
 
 
 def _with_codes(

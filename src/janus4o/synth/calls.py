@@ -24,6 +24,7 @@ from janus4o.images import MEDIA_TYPES, kind_of
 from janus4o.ledger.budget import Budget
 from janus4o.ledger.journal import Attempt, Status
 from janus4o.ledger.prices import FREE, price_of
+from janus4o.prompt import find_fault
 from janus4o.synth.sample import CallFailed, Sample, Standing, State, TeacherRefused
 from janus4o.synth.store import Store
 
@@ -93,10 +94,7 @@ class Calls:
             _hash(prompt, pictures, seed),
             lambda: writer.write(WriteRequest(prompt, pictures, seed)),
         )
-        text = " ".join((attempt.text or "").split())
-        if not text:
-            raise TeacherRefused(f"empty: {writer.name} wrote nothing")
-        return Written(text, attempt.model)
+        return Written(" ".join((attempt.text or "").split()), attempt.model)
 
     async def paint(self, stage: str, prompt: str, sources: tuple[Picture, ...] = ()) -> Painted:
         """Asks the painter; its picture is stored.
@@ -173,6 +171,8 @@ class Calls:
                 blob = store.blobs.put(answer.picture.data, durable=answer.usage.cost_usd != 0.0)
             except ImageError as error:
                 status, text = "refused", f"no_picture: {error.message}"
+        if text is not None:  # a server may say anything, and the journal must be able to keep it
+            text = text.encode("utf-8", "backslashreplace").decode()
         attempt = Attempt(
             sample=self.sample.id,
             stage=stage,
@@ -201,6 +201,9 @@ class _Answer:
 def _answer_of(reply: WriteReply | PaintReply | Refusal) -> _Answer:
     match reply:
         case WriteReply():
+            if fault := find_fault(" ".join(reply.text.split())):
+                words = f"{fault.name}: what was written {fault.words}"
+                return _Answer("refused", reply.model, words, None, reply.usage)
             return _Answer("ok", reply.model, reply.text, None, reply.usage)
         case PaintReply():
             return _Answer("ok", reply.model, None, reply.picture, reply.usage)

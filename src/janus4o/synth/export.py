@@ -59,7 +59,7 @@ def export_sharegpt(
         for family in FAMILIES:
             # The array goes first and comes back last: without it nobody takes half an export.
             (out / f"{family}.json").unlink(missing_ok=True)
-            for old in out.glob(f"{family}_part_*.tar*"):
+            for old in out.glob(f"{family}_part_*.tar"):
                 old.unlink()
         for family in FAMILIES:
             members = [row for row in rows if row.is_edit == (family == FAMILIES[1])]
@@ -73,9 +73,13 @@ def export_sharegpt(
 
 def _check_replaceable(out: Path) -> None:
     for path in out.iterdir():
-        ours = path.name == files.LOCK_NAME or any(
-            path.name == f"{family}.json" or path.name.startswith(f"{family}_part_")
-            for family in FAMILIES
+        ours = (
+            path.name == files.LOCK_NAME
+            or files.is_unfinished(path)
+            or any(
+                path.name == f"{family}.json" or path.name.startswith(f"{family}_part_")
+                for family in FAMILIES
+            )
         )
         if not ours:
             raise DataError(
@@ -143,13 +147,17 @@ class _Parts:
 
     @property
     def _unfinished(self) -> Path:
-        return self._out / f"{self._family}_part_{self.count}.tar.unfinished"
+        return self._out / f".{self._name}{files.UNFINISHED}"
+
+    @property
+    def _name(self) -> str:
+        return f"{self._family}_part_{self.count}.tar"
 
     def _finish(self) -> None:
         if self._tar is not None:
             self._tar.close()
             with self._unfinished.open("rb") as file:
                 files.sync_file(file)
-            self._unfinished.rename(self._out / f"{self._family}_part_{self.count}.tar")
+            self._unfinished.rename(self._out / self._name)
             self._tar = None
             self.count += 1

@@ -175,6 +175,12 @@ class _Queue:
         """Samples that may still be accepted without another being started."""
         return self.in_flight + sum(s.state is State.CHECKED for s in self.waiting.values())
 
+    def kept_before(self, index: int) -> int:
+        """Accepted samples that wait behind one that is made again, as far as `index`."""
+        return sum(
+            s.state is State.ACCEPTED and number < index for number, s in self.waiting.items()
+        )
+
 
 class _Run:
     def __init__(
@@ -214,9 +220,11 @@ class _Run:
         queues = [self._load(pipeline) for pipeline in self._wanted]
         if not is_finished:
             self._store.state_fact("finished", None)
-            self._store.blobs.sweep()
             self._teachers.answered = {
-                (a.sample, a.stage): a for a in self._store.attempts() if a.status != "error"
+                (a.sample, a.stage): a
+                for a in self._store.attempts()
+                # Of an answer whose picture is gone nothing is left: it is asked for again.
+                if a.status != "error" and (a.blob is None or self._store.blobs.has(a.blob))
             }
             try:
                 asyncio.run(self._fill_all(queues))
@@ -282,17 +290,14 @@ class _Run:
 
     def _next(self, queue: _Queue) -> Sample | None:
         """The sample to start, if one is needed; never more than could all be accepted."""
-        needed = queue.wanted - queue.accepted
+        index = min(queue.unfinished, default=queue.issued)
+        needed = queue.wanted - queue.accepted - queue.kept_before(index)
         if self._limit is not None:
             needed = min(needed, self._limit - self._made)
         if self._stop is not None or queue.hopeful >= needed:
             return None
-        if queue.unfinished:
-            index = min(queue.unfinished)
-            queue.unfinished.remove(index)
-        else:
-            index = queue.issued
-            queue.issued += 1
+        queue.unfinished.discard(index)
+        queue.issued = max(queue.issued, index + 1)
         return self._names.sample(queue.pipeline, index)
 
     async def _make(self, sample: Sample) -> Standing:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from janus4o.prompt import canonical
 from janus4o.recipe import Recipe
 from janus4o.records import Row
 from janus4o.synth.prompts import DIGEST
@@ -88,7 +89,7 @@ class Standing:
         """Equal for two rows that would teach the same thing twice."""
         if self.row is None:
             return None
-        return self.row.input_prompt, self.row.input_image, self.row.output_image
+        return canonical(self.row.input_prompt), self.row.input_image, self.row.output_image
 
 
 class Rejected(Exception):

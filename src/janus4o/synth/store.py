@@ -16,7 +16,6 @@ from typing import Any
 
 from sqlalchemy import Column, Integer, String, Table, Text, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError
 
 from janus4o.errors import DataError, RecipeChanged
 from janus4o.ledger import journal
@@ -61,15 +60,22 @@ class Store:
         self._engine = open_database(folder / STORE_NAME)
         try:
             METADATA.create_all(self._engine)
-        except DatabaseError as error:
+        except BaseException:
             self._engine.dispose()
-            raise DataError(
-                f"{str(folder / STORE_NAME)!r} is damaged: {error.orig}",
-                "restore it from a copy, or start in another folder",
-            ) from error
+            raise
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def check(self) -> None:
+        """Has SQLite look at every page; raises DataError where one is damaged."""
+        with self._engine.connect() as connection:
+            said = str(connection.exec_driver_sql("PRAGMA integrity_check").scalar())
+        if said != "ok":
+            raise DataError(
+                f"{str(self.folder / STORE_NAME)!r} is damaged: {' '.join(said.split())[:200]}",
+                "restore it from a copy, or start in another folder",
+            )
 
     # facts: what the whole folder was made from
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,11 @@ from typing import Any
 import torch
 
 from janus4o.errors import CheckpointError, RecipeChanged
-from janus4o.files import sync_folder, write_atomic
+from janus4o.files import new_folder, sync_folder, write_atomic
 from janus4o.model.loading import JanusModel, load_model, save_model
 from janus4o.train.presets import Settings
 
 FOLDER = "checkpoints"
-_PARTIAL = ".partial-"
 
 MAY_CHANGE = ("checkpoint_every", "keep_checkpoints")
 """Settings that a resumed run may change without becoming another run."""
@@ -81,9 +79,7 @@ def save_checkpoint(
     """Writes the checkpoint of `step`, then removes all but the `keep` newest."""
     final = checkpoint_folder(folder, step)
     final.parent.mkdir(parents=True, exist_ok=True)
-    for stale in final.parent.glob(f"{_PARTIAL}*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=final.parent))
+    partial = new_folder(final.parent, final.name)
     try:
         save_model(model, partial / "model")
         trainer = partial / "model" / "trainer"
@@ -110,7 +106,7 @@ def check_origin(folder: Path, origin: Origin) -> None:
     """Makes sure that checkpoint `folder` belongs to the run that wants to go on from it.
 
     Raises:
-        RecipeChanged: it does not; names the first difference.
+        RecipeChanged: it does not; names everything that differs.
         CheckpointError: it cannot be read.
     """
     path = folder / "trainer" / "state.json"
@@ -119,14 +115,17 @@ def check_origin(folder: Path, origin: Origin) -> None:
         was, now = {**stored, **stored["settings"]}, {**asdict(origin), **origin.settings}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged", f"remove {folder}") from error
-    for name, value in now.items():
-        if name != "settings" and was.get(name) != value:
-            what = {"digest": "the data set", "model": "the model to start from"}
-            raise RecipeChanged(
-                f"{folder} was trained with other settings: {what.get(name, f'train.{name}')} "
-                f"was {was.get(name)!r}, is {value!r}",
-                f"restore it, choose another output, or remove {folder.parent}",
-            )
+    what = {"digest": "the data set", "model": "the model to start from"}
+    changed = [
+        f"{what.get(name, f'train.{name}')}: {json.dumps(was.get(name))} → {json.dumps(value)}"
+        for name, value in now.items()
+        if name != "settings" and was.get(name) != value
+    ]
+    if changed:
+        raise RecipeChanged(
+            f"{str(folder)!r} was trained with other settings: {', '.join(changed)}",
+            f"set these back, give another `output` folder, or remove {str(folder.parent)!r}",
+        )
 
 
 def restore_checkpoint(folder: Path, model: JanusModel, optimizer: torch.optim.Optimizer) -> None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from janus4o.errors import Interrupted, Janus4oError
-from janus4o.files import write_atomic
+from janus4o.files import sync_file, write_atomic
 from janus4o.model.loading import JanusModel
 from janus4o.train.batch import collate, hide, row_generator, split
 from janus4o.train.checkpoints import (
@@ -182,6 +182,7 @@ def train(
 
             stopped = bool(caught) or (stop is not None and stop())
             if done == steps or done % settings.checkpoint_every == 0 or stopped:
+                sync_file(log)  # a checkpoint must not outlive the lines of its steps
                 save_checkpoint(folder, done, model, optimizer, origin, settings.keep_checkpoints)
                 if sample:
                     sample(model, done)
