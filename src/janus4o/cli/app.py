@@ -61,6 +61,7 @@ VERBS = {
     "describe": Verb("Ask a question about a picture.", MODEL),
     "eval": Verb("Score a model on held-out prompts and edits.", MODEL),
     "report": Verb("One page about a run: asked, made, learnt, scored.", MODEL),
+    "convert": Verb("Write a checkpoint again in transformers' format or DeepSeek's own.", MODEL),
     "sketch": Verb("The offline world: how its base was made.", MODEL),
 }
 

@@ -314,18 +314,19 @@ def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
     Args:
         where: a checkpoint folder, a hub id, or "sketch-base" (the small one in this package).
         device: "auto" takes a GPU if there is one; else as torch names it.
-        dtype: "auto" is float32 on a CPU and bfloat16 elsewhere; else as torch names it.
+        dtype: "auto" is bfloat16, except on a CPU for checkpoints that are not stored in it, where
+            it is float32; else as torch names it.
 
     Raises:
         CheckpointError: it cannot be read.
         UsageError: there is no such device or dtype.
     """
     place = pick_device(device)
-    if dtype == "auto":
-        dtype = "float32" if place.type == "cpu" else "bfloat16"
-    number = getattr(torch, dtype, None)
+    number = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype, None)
     if number not in (torch.float32, torch.bfloat16, torch.float16):
         raise UsageError(f"dtype {dtype!r}", "auto, float32, bfloat16 or float16")
-    model = load_model(where, number)
+    model = load_model(where, None if dtype == "auto" and place.type == "cpu" else number)
+    if dtype == "auto" and place.type == "cpu" and model.dtype != torch.bfloat16:
+        model.network.float()
     move(model.network, place)
     return Janus(model)

@@ -4,8 +4,8 @@
     edit            <bos> <|User|>": " { <begin_of_image> [T semantic] <end_of_image>
                                          <begin_of_image> [T source]   <end_of_image> } × sources
                                        instruction "\\n\\n"<|Assistant|>":" <begin_of_image> [T codes]
-    describe        <bos> <|User|>": " <begin_of_image> [T semantic] <end_of_image> "\\n" question
-                                       "\\n\\n"<|Assistant|>":" [answer <eos>]
+    describe        <bos> [system "\\n\\n"] <|User|>": " <begin_of_image> [T semantic] <end_of_image>
+                          "\\n" question "\\n\\n"<|Assistant|>":" [answer <eos>]
 
 A sequence always holds its target; what inference starts from is `prompt_ids`, everything before.
 Positions that are filled with codes or features carry the placeholder or the pad id, as in the
@@ -106,18 +106,28 @@ def edit(
 
 
 def describe(
-    question: str, geometry: Geometry, tokenizer: TextTokenizer, answer: str | None = None
+    question: str,
+    geometry: Geometry,
+    tokenizer: TextTokenizer,
+    answer: str | None = None,
+    system: str = "",
 ) -> Sequence:
     """The sequence of a question about one picture, with its answer when training.
+
+    White space before the question stays and white space after it goes, as officially.
+
+    Args:
+        system: what the checkpoint expects before it all; see `JanusModel.system_prompt`.
 
     Raises:
         PromptError: the question is empty or too long.
     """
-    text = _given(question.strip(), "question")
-    ids = [geometry.bos, geometry.user, *tokenizer.encode(": "), geometry.begin_of_image]
+    _given(question.strip(), "question")
+    ids = [geometry.bos, *(tokenizer.encode(f"{system}\n\n") if system else ())]
+    ids += [geometry.user, *tokenizer.encode(": "), geometry.begin_of_image]
     semantic = slice(len(ids), len(ids) + geometry.tokens)
     ids += [geometry.image] * geometry.tokens
-    ids += [geometry.end_of_image, *tokenizer.encode(f"\n{text}\n\n")]
+    ids += [geometry.end_of_image, *tokenizer.encode(f"\n{question.rstrip()}\n\n")]
     ids += [geometry.assistant, *tokenizer.encode(":")]
     target = [] if answer is None else [*tokenizer.encode(f" {answer.strip()}"), geometry.eos]
     return _checked(ids, target, (semantic,), (), geometry)
