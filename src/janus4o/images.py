@@ -62,6 +62,13 @@ def read_size(source: bytes | str | Path) -> tuple[int, int]:
     return (image.height, image.width) if turned else image.size
 
 
+def check_size(image: Image.Image) -> Image.Image:
+    """A decoded picture given by a caller; raises ImageError over 32 megapixels."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"the picture is {image.width}×{image.height} pixels", _too_large())
+    return image
+
+
 def kind_of(data: bytes) -> Kind:
     """The encoding, told from the first bytes; raises ImageError for any but the three."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -41,7 +41,7 @@ class Verb:
     file: str = ""
 
 
-MODEL_PACKAGES = {"torch", "transformers", "safetensors", "tokenizers"}
+MODEL_PACKAGES = {"torch", "transformers", "safetensors", "tokenizers", "huggingface_hub"}
 """What the extra `model` brings."""
 
 DATA, MODEL, WHOLE = "Data", "Model", "All of it"

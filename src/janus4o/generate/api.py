@@ -17,9 +17,9 @@ from janus4o.generate.cache import bytes_a_row
 from janus4o.generate.engine import Branch, Job, Painted, Timings, paint
 from janus4o.generate.guidance import Guidance
 from janus4o.generate.options import GenerateOptions
-from janus4o.images import open_image
+from janus4o.images import check_size, open_image
 from janus4o.model import codebook, sequence
-from janus4o.model.device import move, pick_device
+from janus4o.model.device import enough_memory, move, pick_device
 from janus4o.model.embed import understand
 from janus4o.model.geometry import Geometry
 from janus4o.model.loading import JanusModel, load_model
@@ -237,7 +237,7 @@ class Janus:
             raise UsageError("no picture was given", "give at least one")
         fitted = [
             fit_image(
-                image if isinstance(image, Image.Image) else open_image(image),
+                check_size(image) if isinstance(image, Image.Image) else open_image(image),
                 self.geometry,
                 self.model.fit,
             )
@@ -319,14 +319,17 @@ def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
 
     Raises:
         CheckpointError: it cannot be read.
+        Refused: it does not fit in memory.
         UsageError: there is no such device or dtype.
     """
     place = pick_device(device)
     number = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype, None)
     if number not in (torch.float32, torch.bfloat16, torch.float16):
         raise UsageError(f"dtype {dtype!r}", "auto, float32, bfloat16 or float16")
-    model = load_model(where, None if dtype == "auto" and place.type == "cpu" else number)
-    if dtype == "auto" and place.type == "cpu" and model.dtype != torch.bfloat16:
-        model.network.float()
-    move(model.network, place)
+    stored = dtype == "auto" and place.type == "cpu"
+    with enough_memory(f"model {str(where)!r}"):
+        model = load_model(where, None if stored else number)
+        if stored and model.dtype != torch.bfloat16:
+            model.network.float()
+        move(model.network, place)
     return Janus(model)

@@ -23,6 +23,9 @@ from janus4o.errors import PromptError
 from janus4o.model.geometry import Geometry
 from janus4o.model.text import TextTokenizer
 
+MOST_SOURCES = 16
+"""Of one edit. Long before it, Janus-Pro's 16,384 positions are full."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spans:
@@ -89,8 +92,9 @@ def edit(
         PromptError: the instruction is empty, there is no source, or it is all too long.
     """
     _given(instruction.strip(), "instruction")
-    if sources < 1:
-        raise PromptError("an edit without a source picture", "give at least one")
+    if not 1 <= sources <= MOST_SOURCES:
+        what = f"{sources} source pictures" if sources else "an edit without a source picture"
+        raise PromptError(what, f"give 1 to {MOST_SOURCES}")
     ids = [geometry.bos, geometry.user, *tokenizer.encode(": ")]
     semantic: list[slice] = []
     source: list[slice] = []
