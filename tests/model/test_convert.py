@@ -32,6 +32,14 @@ def test_official_there_and_back(official_folder: Path, golden: Path, tmp_path: 
     convert(official_folder, tmp_path / "there", "transformers")
     convert(tmp_path / "there", tmp_path / "back", "official")
     assert_same(official_folder, tmp_path / "back", dropped=True)
+    for file in ("tokenizer_config.json", "special_tokens_map.json", "processor_config.json"):
+        theirs = json.loads((golden / "checkpoint" / file).read_text(encoding="utf-8"))
+        ours = json.loads((tmp_path / "back" / file).read_text(encoding="utf-8"))
+        known = {"tokenizer_class", "use_default_system_prompt", "unk_token"}  # Fast; ours; null
+        assert ours.keys() - known == theirs.keys() - known
+        assert {k: v for k, v in ours.items() if k not in known} == {
+            k: v for k, v in theirs.items() if k not in known
+        }
     names = json.loads((golden / "keys.json").read_text(encoding="utf-8"))
     stored = load_file(tmp_path / "back" / "model.safetensors")
     assert {name: list(tensor.shape) for name, tensor in stored.items()} == names

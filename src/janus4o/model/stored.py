@@ -29,7 +29,15 @@ from transformers.utils import logging
 from janus4o.errors import CheckpointError
 from janus4o.files import sync_folder
 from janus4o.model import official
-from janus4o.model.geometry import IMAGE, SYSTEM_PROMPT, Geometry, read_geometry
+from janus4o.model.geometry import (
+    BOS,
+    EOS,
+    IMAGE,
+    PAD,
+    SYSTEM_PROMPT,
+    Geometry,
+    read_geometry,
+)
 from janus4o.model.preprocess import Fit
 from janus4o.model.weights import read_tensors, write_tensors
 
@@ -147,8 +155,9 @@ def read_state(stored: Stored, dtype: torch.dtype | None = None) -> dict[str, Te
                 stored, f"mismatched weight {name}: stored as {found}, config.json says {wanted}"
             )
         if not tensor.is_floating_point() or tensor.dtype.itemsize == 1:
+            found_dtype = str(tensor.dtype).removeprefix("torch.")
             raise CheckpointError(
-                f"{stored.folder}: weight {name} is stored as {tensor.dtype}".replace("torch.", ""),
+                f"{stored.folder}: weight {name} is stored as {found_dtype}",
                 "give the checkpoint in float32, bfloat16 or float16, not a quantised one",
             )
         for target, part in zip(place.names, place.split(tensor, shapes), strict=True):
@@ -294,17 +303,30 @@ def _write_official(fresh: Path, stored: Stored, state: Mapping[str, Tensor]) ->
             "rescale_factor": 1 / 255,
         },
     )
-    # transformers 4, which the official code needs, does not know the class names of transformers 5.
-    settings = _read_json(fresh / "tokenizer_config.json")
-    for name in ("backend", "is_local", "local_files_only"):
-        settings.pop(name, None)
-    settings |= {
-        "tokenizer_class": "LlamaTokenizerFast",
-        "processor_class": "VLChatProcessor",
-        "add_bos_token": True,
-        "add_eos_token": False,
+    # Not as transformers 5 writes it: transformers 4, which the official code needs, knows neither
+    # its class names nor its way to list special tokens.
+    tokenizer = stored.tokenizer
+    specials = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
+    named = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD}
+    if tokenizer.unk_token is not None:
+        named["unk_token"] = tokenizer.unk_token
+    named_map = {
+        "additional_special_tokens": [t for t in specials if t not in named.values()],
+        **named,
     }
-    _write_json(fresh / "tokenizer_config.json", settings)
+    _write_json(fresh / "special_tokens_map.json", named_map)
+    _write_json(
+        fresh / "tokenizer_config.json",
+        {
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": tokenizer.model_max_length,
+            "processor_class": "VLChatProcessor",
+            "tokenizer_class": "LlamaTokenizerFast",
+            **named_map,
+        },
+    )
     shapes = {name: tensor.shape for name, tensor in state.items()}
     whole = {name: place.join(state) for name, place in official.places(shapes).items()}
     for name, shape in official.unused(stored.config).items():
