@@ -123,7 +123,6 @@ except CheckpointError as problem:
     return subprocess.run(
         [sys.executable, "-c", code],
         env=environment,
-        cwd=home,
         capture_output=True,
         text=True,
         timeout=120,
