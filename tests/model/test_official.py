@@ -136,6 +136,46 @@ def test_language_config_is_honoured(case: str, copied: Path) -> None:
     assert look(model.network.model.language_model) == expected
 
 
+def test_a_config_as_transformers_4_stores_it(copied: Path, official_janus: Janus) -> None:
+    """Janus-4o's was saved with every default of a config spelled out."""
+    defaults = {
+        "_attn_implementation_autoset": True,
+        "_name_or_path": "somewhere",
+        "add_cross_attention": False,
+        "architectures": None,
+        "bad_words_ids": None,
+        "chunk_size_feed_forward": 0,
+        "cross_attention_hidden_size": None,
+        "exponential_decay_length_penalty": None,
+        "finetuning_task": None,
+        "head_dim": 16,
+        "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+        "is_decoder": False,
+        "label2id": {"LABEL_0": 0, "LABEL_1": 1},
+        "max_length": 20,
+        "num_beams": 1,
+        "output_scores": False,
+        "pad_token_id": 402,
+        "prefix": None,
+        "pretraining_tp": 1,
+        "problem_type": None,
+        "pruned_heads": {},
+        "rope_scaling": None,
+        "task_specific_params": None,
+        "tf_legacy_loss": False,
+        "top_k": 50,
+        "torchscript": False,
+        "typical_p": 1.0,
+        "use_bfloat16": False,
+        "use_cache": True,
+    }
+    change(copied, lambda c: c["language_config"].update(defaults))
+    change(copied, lambda c: c.update(defaults))
+    ours = load_model(copied).network.config.text_config
+    assert ours.pad_token_id is None
+    assert ours.to_dict() == official_janus.model.network.config.text_config.to_dict()
+
+
 def test_fewer_keys_than_heads(copied: Path) -> None:
     """Grouped queries, and a head width that is not hidden / heads."""
     given = {"num_key_value_heads": 2, "head_dim": 8}

@@ -54,6 +54,7 @@ LANGUAGE_KEYS = (
     *("hidden_act", "attention_bias", "mlp_bias", "attention_dropout", "initializer_range"),
     *("bos_token_id", "eos_token_id"),
 )
+"""Of language_config, what makes up the network; its rotation stands beside them."""
 
 # From transformers' names to the official ones, in order.
 _NAMES = tuple(
@@ -323,9 +324,10 @@ def _language(data: dict[str, Any], where: str) -> LlamaConfig:
     given = data.get("language_config")
     if not isinstance(given, dict) or given.get("model_type", "llama") != "llama":
         raise _unsuitable(where, "language_config is not that of a Llama", "model_type llama")
-    # How to compute and what was stored are decided here; the pad row is an ordinary, trained one.
-    away = ("torch_dtype", "dtype", "pad_token_id", "tie_word_embeddings", "architectures")
-    kept = {k: v for k, v in given.items() if k not in away and not k.startswith("_")}
+    # transformers 4 stored everything a config can say, sampling included. What makes up the network
+    # is taken; no pad_token_id, because the pad row is an ordinary, trained embedding.
+    wanted = (*LANGUAGE_KEYS, "rope_theta", "rope_scaling", "rope_parameters")
+    kept = {key: given[key] for key in wanted if given.get(key) is not None}
     try:
         return LlamaConfig(**kept, tie_word_embeddings=False)
     except Exception as error:  # strict dataclasses raise their own kinds
