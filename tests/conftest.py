@@ -42,3 +42,25 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Outputs of the official code, with the checkpoint's files and the pictures they came from."""
+    return ROOT / "tests" / "golden" / "janus"
+
+
+@pytest.fixture(scope="session")
+def official_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden set's checkpoint in DeepSeek's own format. Not to be changed: copy it."""
+    from .official_checkpoint import write_official
+
+    return write_official(tmp_path_factory.mktemp("official") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def official_janus(official_folder: Path) -> Any:
+    """The golden set's model, loaded as a user would."""
+    import janus4o
+
+    return janus4o.load(official_folder, "cpu", "float32")

@@ -51,6 +51,7 @@ WEB = {"fastapi", "uvicorn", "gradio", "starlette"}
 
 TORCH_PARTS = {"model", "generate", "train"}
 TORCH_FILES = {
+    "janus4o.cli.convert": "the dtype asked for",
     "janus4o.cli.doctor": "which devices there are",
     "janus4o.cli.train": "whether the device asked for is there",
     "janus4o.cli.sketch": "its version, kept beside the base it made",

@@ -102,7 +102,7 @@ def test_the_map_is_the_code(page: Path) -> None:
     package = ROOT / "src" / "janus4o"
     there = {path.name for path in package.glob("*.py")} - {"__init__.py"}
     there |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
-    assert named == there | {"recipes/", "examples/", "tests/", "docs/"}
+    assert named == there | {"recipes/", "examples/", "benchmarks/", "tests/", "docs/"}
 
 
 @pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)

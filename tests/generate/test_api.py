@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import janus4o
-from janus4o.errors import ImageError, PromptError, UsageError
+from janus4o.errors import ImageError, PromptError, Refused, UsageError
 from janus4o.generate.api import Janus
 from janus4o.generate.options import GenerateOptions
 from janus4o.model.loading import save_model
@@ -62,8 +62,12 @@ def test_what_cannot_be_done_is_refused(janus: Janus, pictures: list[Image.Image
         janus.edit(pictures[0], "")
     with pytest.raises(PromptError, match="without a source"):
         janus.edit([], "make it blue")
+    with pytest.raises(PromptError, match="17 source pictures"):
+        janus.edit([pictures[0]] * 17, "make it blue")
     with pytest.raises(ImageError):
         janus.edit(b"no picture", "make it blue")
+    with pytest.raises(ImageError, match="20000×20000 pixels"):
+        janus.edit(Image.new("1", (20_000, 20_000)), "make it blue")
     with pytest.raises(UsageError, match="codes of shape"):
         janus.decode(torch.zeros(1, 3, dtype=torch.int64))
     with pytest.raises(UsageError, match="outside the codebook"):
@@ -77,7 +81,10 @@ def test_what_cannot_be_done_is_refused(janus: Janus, pictures: list[Image.Image
         {"guidance": -1.0},
         {"guidance": float("nan")},
         {"semantic_weight": -0.1},
+        {"guidance": 1e30},
         {"temperature": float("inf")},
+        {"temperature": -0.1},
+        {"temperature": 1e-40},
         {"n": 0},
         {"seed": -1},
         {"top_k": 0},
@@ -87,6 +94,31 @@ def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError) as caught:
         GenerateOptions(**wrong)  # type: ignore[arg-type]
     assert caught.value.remedy
+
+
+def test_a_picture_of_one_pixel_is_one(janus: Janus) -> None:
+    dot = Image.new("RGB", (1, 1), (250, 20, 20))
+    made = janus.edit(dot, "make it blue", temperature=0.0)
+    assert made[0].codes.shape == (16,)
+    square = Image.new("RGB", (64, 64), (250, 20, 20))
+    assert torch.equal(janus.encode([dot]), janus.encode([square]))
+
+
+def test_a_model_that_does_not_fit_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 14 GB\nstack")
+
+    monkeypatch.setattr("janus4o.generate.api.load_model", full)
+    with pytest.raises(Refused, match="model 'sketch-base' does not fit in memory") as caught:
+        janus4o.load("sketch-base", "cpu")
+    assert caught.value.remedy
+
+
+def test_auto_keeps_bfloat16_and_widens_float16_on_a_cpu(janus: Janus, tmp_path: Path) -> None:
+    for dtype, expected in ((torch.bfloat16, torch.bfloat16), (torch.float16, torch.float32)):
+        save_model(janus.model, tmp_path / "stored", dtype)
+        assert janus4o.load(tmp_path / "stored", "cpu").model.dtype == expected
+        assert janus4o.load(tmp_path / "stored", "cpu", "float32").model.dtype == torch.float32
 
 
 def test_progress_counts_to_the_end(janus: Janus) -> None:

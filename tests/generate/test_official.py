@@ -1,14 +1,8 @@
-"""The engine against the official code: the same weights give the same 576 codes.
-
-The weights are random, made by a fill rule, so that none need to be stored; the expected codes are
-outputs of the official Janus package and of the official Janus-4o editing script (float32, greedy).
-"""
+"""Generation against the official code: logits of every branch, greedy codes, pictures."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,146 +10,146 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from transformers import (
-    JanusConfig,
-    JanusForConditionalGeneration,
-    JanusVisionConfig,
-    JanusVQVAEConfig,
-    LlamaConfig,
-    PreTrainedTokenizerFast,
-)
 
+from janus4o.generate import guidance
 from janus4o.generate.api import Janus
-from janus4o.model.codebook import normalise_codebook
-from janus4o.model.geometry import read_geometry
-from janus4o.model.loading import JanusModel
-from janus4o.model.text import TextTokenizer
+from janus4o.generate.guidance import Guidance
+from janus4o.generate.options import GenerateOptions
+from janus4o.model import sequence
+from janus4o.model.embed import embed_batch
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "janus"
-FACTS: dict[str, Any] = json.loads((GOLDEN / "official.json").read_text(encoding="utf-8"))
-
-# From the official names to those of transformers, in order.
-NAMES = (
-    (r"^language_model\.lm_head", "lm_head"),
-    (r"^language_model\.model\.", "model.language_model."),
-    (r"^gen_embed", "model.generation_embeddings"),
-    (r"^gen_head\.output_mlp_projector", "model.generation_head.proj_out"),
-    (r"^gen_head", "model.generation_head"),
-    (r"^gen_aligner", "model.generation_aligner"),
-    (r"^aligner", "model.aligner"),
-    (r"aligner\.layers\.0", "aligner.fc1"),
-    (r"aligner\.layers\.2", "aligner.hidden_layers.0"),
-    (r"^vision_model\.vision_tower\.blocks", "model.vision_model.encoder.layers"),
-    (r"^vision_model\.vision_tower\.norm", "model.vision_model.post_layernorm"),
-    (r"^vision_model\.vision_tower\.pos_embed", "model.vision_model.embeddings.position_embedding.weight"),
-    (r"^vision_model\.vision_tower\.patch_embed\.proj", "model.vision_model.embeddings.patch_embedding"),
-    (r"(encoder\.layers\.\d+)\.attn\.proj", r"\1.self_attn.projection_layer"),
-    (r"(encoder\.layers\.\d+)\.norm", r"\1.layer_norm"),
-    (r"^gen_vision_model", "model.vqmodel"),
-    (r"encoder\.conv_blocks", "encoder.down"),
-    (r"decoder\.conv_blocks", "decoder.up"),
-    (r"\.res\.", ".block."),
-    (r"\.mid\.0", ".mid.block_1"),
-    (r"\.mid\.1", ".mid.attn_1"),
-    (r"\.mid\.2", ".mid.block_2"),
-)  # fmt: skip
-
-
-def generator(name: str) -> np.random.Generator:
-    digest = hashlib.sha256(f"{FACTS['weights_seed']}:{name}".encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:8], "big")))
-
-
-def fill(name: str, shape: list[int]) -> NDArray[np.float32]:
-    z = generator(name).standard_normal(shape, dtype=np.float32)
-    if name == "gen_vision_model.quantize.embedding.weight":
-        squares = np.zeros(shape[0])
-        for column in range(shape[1]):
-            squares += z[:, column].astype(np.float64) ** 2
-        length = 0.5 + generator(f"{name}#norm").random(shape[0])
-        return (z / np.sqrt(squares)[:, None] * length[:, None]).astype(np.float32)
-    if name in ("language_model.model.embed_tokens.weight", "gen_embed.weight"):
-        return z
-    if len(shape) == 1 and name.endswith(".weight"):
-        return np.float32(1) + np.float32(0.1) * z
-    if len(shape) == 1:
-        return np.float32(0.02) * z
-    if name.endswith("pos_embed"):
-        return np.float32(0.2) * z
-    gain = 1
-    if name == "gen_head.vision_head.weight":
-        gain = 3
-    elif name.endswith(
-        ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "aligner.layers.2.weight")
-    ):
-        gain = 2
-    return np.float32(gain / np.sqrt(np.prod(shape[1:]))) * z
-
-
-def state() -> dict[str, Tensor]:
-    made = {}
-    for official, shape in FACTS["shapes"].items():
-        tensor, name = torch.from_numpy(fill(official, shape)), official
-        for pattern, replacement in NAMES:
-            name = re.sub(pattern, replacement, name)
-        if name.endswith("position_embedding.weight"):
-            tensor = tensor.squeeze(0)
-        if ".attn.qkv." in name:
-            for letter, third in zip("qkv", tensor.chunk(3), strict=True):
-                made[name.replace(".attn.qkv.", f".self_attn.{letter}_proj.")] = third
-        else:
-            made[name] = tensor
-    return made
+Arrays = dict[str, NDArray[Any]]
+SOURCE = "images/1_wide_400x225.png"
 
 
 @pytest.fixture(scope="module")
-def official() -> Janus:
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(GOLDEN)
-    config = JanusConfig(
-        text_config=LlamaConfig(
-            vocab_size=512,
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=4096,
-            rms_norm_eps=1e-6,
-            tie_word_embeddings=False,
-        ),
-        vision_config=JanusVisionConfig(
-            hidden_size=64, num_hidden_layers=3, num_attention_heads=4, projection_dim=64
-        ),
-        vq_config=JanusVQVAEConfig(
-            num_embeddings=1024,
-            latent_channels=64,
-            base_channels=32,
-            projection_dim=64,
-            image_token_embed_dim=64,
-        ),
-        tie_word_embeddings=False,
+def drawn(golden: Path) -> tuple[Arrays, dict[str, Any]]:
+    return dict(np.load(golden / "outputs/t2i.npz")), read(golden / "outputs/t2i.json")
+
+
+@pytest.fixture(scope="module")
+def edited(golden: Path) -> tuple[Arrays, dict[str, Any]]:
+    return dict(np.load(golden / "outputs/edit.npz")), read(golden / "outputs/edit.json")
+
+
+def read(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
+
+
+@torch.no_grad()
+def branch_logits(
+    janus: Janus, layout: sequence.Sequence, codes: NDArray[Any], **given: torch.Tensor
+) -> torch.Tensor:
+    """One branch's logits at all 576 steps when it is fed the official codes, [T, codebook]."""
+    network = janus.model.network
+    target = torch.from_numpy(codes.astype(np.int64))[None]
+    made = embed_batch(network, [layout], pad=janus.geometry.pad, target=target, **given)
+    hidden = network.model.language_model(inputs_embeds=made.embeds, use_cache=False)
+    start = layout.spans.target.start - 1
+    logits: torch.Tensor = network.model.generation_head(
+        hidden.last_hidden_state[0, start : start + janus.geometry.tokens]
     )
-    network = JanusForConditionalGeneration(config)
-    network.load_state_dict(state())
-    network.train(False)
-    normalise_codebook(network)
-    geometry = read_geometry(config, tokenizer, "golden")
-    return Janus(JanusModel(network, TextTokenizer(tokenizer), geometry, "letterbox", "golden"))
+    return logits
 
 
-def test_source_codes(official: Janus) -> None:
-    codes = official.encode([GOLDEN / "1_wide_400x225.png"])
-    assert codes[0].tolist() == FACTS["source_codes"]
+def assert_equal_logits(logits_GTV: torch.Tensor, how: Guidance, arrays: Arrays, run: str) -> None:
+    """Stored: branches and guided logits of three steps; best code and its lead of all steps."""
+    expected = torch.from_numpy(arrays[f"{run}_branch_logits"])
+    torch.testing.assert_close(logits_GTV[:, :3].transpose(0, 1), expected, atol=1e-4, rtol=0)
+    guided_TV = how.combine(logits_GTV)
+    expected = torch.from_numpy(arrays[f"{run}_guided_logits"])
+    torch.testing.assert_close(guided_TV[:3], expected, atol=1e-3, rtol=0)
+    best = guided_TV.topk(2, dim=-1)
+    assert best.indices[:, 0].tolist() == arrays[f"{run}_tokens"].tolist()
+    top, second = best.values.unbind(-1)
+    expected = torch.from_numpy(arrays[f"{run}_top_logit"])
+    torch.testing.assert_close(top, expected, atol=1e-3, rtol=0)
+    expected = torch.from_numpy(arrays[f"{run}_margin"])
+    torch.testing.assert_close(top - second, expected, atol=1e-3, rtol=0)
 
 
-def test_text_to_image(official: Janus) -> None:
-    prompt = FACTS["text_to_image"][0]["prompt"]
-    made = official.generate(prompt, guidance=5.0, temperature=0.0)
-    assert made[0].codes.tolist() == FACTS["p0_s5_tokens"]
+@pytest.mark.parametrize("run", ["p0_s5", "p0_s2", "p1_s5", "p1_s2"])
+def test_text_to_image_logits(
+    run: str, official_janus: Janus, drawn: tuple[Arrays, dict[str, Any]]
+) -> None:
+    arrays, facts = drawn
+    prompt = facts["prompts"][facts["runs"][run]["prompt_index"]]["prompt"]
+    layout = sequence.text_to_image(prompt, official_janus.geometry, official_janus.model.tokenizer)
+    null = sequence.hide_prompt(layout, official_janus.geometry)
+    codes = arrays[f"{run}_tokens"]
+    logits = torch.stack([branch_logits(official_janus, one, codes) for one in (layout, null)])
+    how = guidance.for_text_to_image(facts["runs"][run]["cfg_weight"])
+    assert_equal_logits(logits, how, arrays, run)
 
 
-def test_edit(official: Janus) -> None:
-    instruction = FACTS["edit"][1]["instruction"]
-    made = official.edit(GOLDEN / "1_wide_400x225.png", instruction, temperature=0.0)
-    assert made[0].codes.tolist() == FACTS["e1_s5_w5_tokens"]
+@pytest.mark.parametrize("run", ["e0_s5_w5", "e0_s3_w2", "e1_s5_w5", "e1_s3_w2"])
+def test_edit_logits(
+    run: str, official_janus: Janus, golden: Path, edited: tuple[Arrays, dict[str, Any]]
+) -> None:
+    arrays, facts = edited
+    janus, how_run = official_janus, facts["runs"][run]
+    text = facts["instructions"][how_run["instruction_index"]]["instruction"]
+    layout = sequence.edit(text, janus.geometry, janus.model.tokenizer)
+    semantic, source = janus.features([golden / SOURCE]), janus.encode([golden / SOURCE])
+    codes = arrays[f"{run}_tokens"]
+    logits = torch.stack(
+        [
+            branch_logits(janus, layout, codes, semantic=semantic, source=source),
+            branch_logits(janus, sequence.hide_sources(layout), codes, semantic=semantic),
+            branch_logits(janus, sequence.hide_prompt(layout, janus.geometry), codes),
+        ]
+    )
+    how = guidance.for_edit(how_run["cfg_weight"], how_run["cfg_weight2"])
+    assert_equal_logits(logits, how, arrays, run)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@torch.no_grad()
+def test_words_after_a_prompt(
+    index: int, official_janus: Janus, drawn: tuple[Arrays, dict[str, Any]]
+) -> None:
+    """The output layer is its own, not the embeddings."""
+    arrays, facts = drawn
+    prompt, network = facts["prompts"][index]["prompt"], official_janus.model.network
+    layout = sequence.text_to_image(prompt, official_janus.geometry, official_janus.model.tokenizer)
+    embeds = embed_batch(network, [layout], pad=official_janus.geometry.pad).embeds
+    hidden = network.model.language_model(inputs_embeds=embeds, use_cache=False)
+    logits = network.lm_head(hidden.last_hidden_state[0, -1])
+    expected = torch.from_numpy(arrays[f"p{index}_lm_head_logits_last"])
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+
+
+def assert_equal_picture(picture: Any, expected_u8: NDArray[Any]) -> None:
+    found = np.asarray(picture)[::8, ::8].astype(int)
+    assert abs(found - expected_u8.astype(int)).max() <= 1, "one level is rounding, more is not"
+
+
+@pytest.mark.parametrize("scale", [5, 2])
+def test_text_to_image_codes_and_pictures(
+    scale: int, official_janus: Janus, drawn: tuple[Arrays, dict[str, Any]]
+) -> None:
+    """The engine, both prompts in one batch."""
+    arrays, facts = drawn
+    prompts = [one["prompt"] for one in facts["prompts"]]
+    made = official_janus.generate(prompts, guidance=scale, temperature=0.0)
+    for index, one in enumerate(made):
+        assert one.codes.tolist() == arrays[f"p{index}_s{scale}_tokens"].tolist()
+        assert_equal_picture(one.image, arrays[f"p{index}_s{scale}_image_u8_strided"])
+
+
+@pytest.mark.parametrize(("scale", "weight"), [(5, 5), (3, 2)])
+def test_edit_codes_and_pictures(
+    scale: int,
+    weight: int,
+    official_janus: Janus,
+    golden: Path,
+    edited: tuple[Arrays, dict[str, Any]],
+) -> None:
+    arrays, facts = edited
+    requests = [([golden / SOURCE], one["instruction"]) for one in facts["instructions"]]
+    options = GenerateOptions(guidance=scale, semantic_weight=weight, temperature=0.0)
+    made = official_janus.edit_with(requests, options)
+    for index, one in enumerate(made):
+        assert one.codes.tolist() == arrays[f"e{index}_s{scale}_w{weight}_tokens"].tolist()
+        assert_equal_picture(one.image, arrays[f"e{index}_s{scale}_w{weight}_image_u8_strided"])

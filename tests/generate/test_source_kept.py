@@ -7,7 +7,8 @@ import torch
 from janus4o.generate.guidance import for_edit
 from janus4o.model import codebook, sequence
 from janus4o.model.embed import embed_batch, understand
-from janus4o.model.loading import SKETCH_BASE, load_model
+from janus4o.model.hub import SKETCH_BASE
+from janus4o.model.loading import load_model
 from janus4o.model.preprocess import fit_image, to_pixel_values
 from janus4o.sketch import exam, render
 

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import PreTrainedTokenizerFast
 
-from janus4o.model.geometry import SPECIALS, Geometry
+from janus4o.model.geometry import Geometry
 from janus4o.model.loading import JanusModel, TinyConfig, new_model
 from janus4o.model.text import TextTokenizer
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "janus"
+
+@pytest.fixture(scope="session")
+def official_tokenizer(official_janus: Any) -> TextTokenizer:
+    tokenizer: TextTokenizer = official_janus.model.tokenizer
+    return tokenizer
 
 
 @pytest.fixture(scope="session")
-def official() -> dict[str, Any]:
-    """Outputs of the official code."""
-    data: dict[str, Any] = json.loads((GOLDEN / "official.json").read_text(encoding="utf-8"))
-    return data
-
-
-@pytest.fixture(scope="session")
-def official_tokenizer() -> TextTokenizer:
-    return TextTokenizer(PreTrainedTokenizerFast.from_pretrained(GOLDEN))
-
-
-@pytest.fixture(scope="session")
-def official_geometry(official_tokenizer: TextTokenizer) -> Geometry:
-    ids = official_tokenizer.fast.get_vocab()
-    sizes = (384, 16, 24, 576, 1024, 8, 64, 512, 4096)
-    return Geometry(*sizes, *(ids[name] for name in SPECIALS))
+def official_geometry(official_janus: Any) -> Geometry:
+    geometry: Geometry = official_janus.geometry
+    return geometry
 
 
 @pytest.fixture(scope="session")

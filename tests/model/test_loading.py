@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from janus4o.errors import CheckpointError
-from janus4o.model import codebook, loading
+from janus4o.model import codebook, stored
 from janus4o.model.loading import JanusModel, TinyConfig, load_model, new_model, save_model
 
 
@@ -144,9 +144,9 @@ BROKEN = {
         change_json("config.json", lambda c: c.update(model_type="llama")),
         "'llama'",
     ),
-    "official format": (
+    "official name alone": (
         change_json("config.json", lambda c: c.update(model_type="multi_modality")),
-        "DeepSeek's own format",
+        "no vision_config",
     ),
     "other sizes": (
         change_json("config.json", lambda c: c["text_config"].update(intermediate_size=96)),
@@ -188,5 +188,5 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_absent_fit_means_letterbox(saved: Path) -> None:
-    (saved / loading.OWN_FILE).unlink()
+    (saved / stored.OWN_FILE).unlink()
     assert load_model(saved).fit == "letterbox"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,42 +13,83 @@ from hypothesis import strategies as st
 
 from janus4o.errors import PromptError
 from janus4o.model import sequence
-from janus4o.model.geometry import SPECIALS, Geometry
+from janus4o.model.geometry import SPECIALS, SYSTEM_PROMPT, Geometry
 from janus4o.model.loading import JanusModel
 from janus4o.model.sequence import Sequence
 from janus4o.model.text import TextTokenizer
 
 
-def unpacked(pairs: list[list[int]]) -> list[int]:
-    return [value for value, repeats in pairs for _ in range(repeats)]
+def test_special_ids_and_sizes_come_from_the_checkpoint(official_geometry: Geometry) -> None:
+    ids = {400: "bos", 401: "eos", 402: "pad", 403: "begin_of_image", 404: "image"}
+    ids |= {408: "end_of_image", 409: "user", 410: "assistant"}
+    assert {number: getattr(official_geometry, name) for number, name in ids.items()} == {
+        number: number for number in ids
+    }
+    geometry = official_geometry
+    assert (geometry.image_size, geometry.grid, geometry.tokens) == (384, 24, 576)
+    assert (geometry.codebook, geometry.code_width) == (1024, 8)
+    assert (geometry.hidden, geometry.vocabulary, geometry.positions) == (64, 512, 4096)
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_text_to_image_has_the_official_ids(
-    index: int,
-    official: dict[str, Any],
-    official_geometry: Geometry,
-    official_tokenizer: TextTokenizer,
+    index: int, golden: Path, official_geometry: Geometry, official_tokenizer: TextTokenizer
 ) -> None:
-    case = official["text_to_image"][index]
-    made = sequence.text_to_image(case["prompt"], official_geometry, official_tokenizer)
-    assert made.prompt_ids.tolist() == unpacked(case["ids"])
-    hidden = sequence.hide_prompt(made, official_geometry)
-    assert hidden.prompt_ids.tolist() == unpacked(case["null_ids"])
+    facts = json.loads((golden / "outputs/t2i.json").read_text(encoding="utf-8"))
+    ids, null_ids = np.load(golden / "outputs/t2i.npz")[f"p{index}_input_ids"].tolist()
+    prompt = facts["prompts"][index]["prompt"]
+    made = sequence.text_to_image(prompt, official_geometry, official_tokenizer)
+    assert made.prompt_ids.tolist() == ids
+    assert sequence.hide_prompt(made, official_geometry).prompt_ids.tolist() == null_ids
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_edit_has_the_official_ids(
-    index: int,
-    official: dict[str, Any],
-    official_geometry: Geometry,
-    official_tokenizer: TextTokenizer,
+    index: int, golden: Path, official_geometry: Geometry, official_tokenizer: TextTokenizer
 ) -> None:
-    case = official["edit"][index]
-    made = sequence.edit(case["instruction"], official_geometry, official_tokenizer)
-    assert made.prompt_ids.tolist() == unpacked(case["ids"])
-    hidden = sequence.hide_prompt(made, official_geometry)
-    assert hidden.prompt_ids.tolist() == unpacked(case["null_ids"])
+    facts = json.loads((golden / "outputs/edit.json").read_text(encoding="utf-8"))
+    full, part, null = np.load(golden / "outputs/edit.npz")[f"e{index}_input_ids"].tolist()
+    instruction = facts["instructions"][index]["instruction"]
+    made = sequence.edit(instruction, official_geometry, official_tokenizer)
+    assert made.prompt_ids.tolist() == full
+    assert sequence.hide_sources(made).prompt_ids.tolist() == part
+    assert sequence.hide_prompt(made, official_geometry).prompt_ids.tolist() == null
+
+
+def placed(whole: str, tokenizer: TextTokenizer, blocks: dict[str, list[int]]) -> list[int]:
+    """Official ids of a formatted text: tokenised as one string, then each marker made a block."""
+    ids = tokenizer.fast(whole)["input_ids"]
+    vocabulary = tokenizer.fast.get_vocab()
+    by_id = {vocabulary[marker]: block for marker, block in blocks.items()}
+    return [one for id in ids for one in by_id.get(id, [id])]
+
+
+@pytest.mark.parametrize("sources", [1, 2, 3])
+def test_an_edit_is_the_official_format_with_a_block_for_each_source(
+    sources: int, official_geometry: Geometry, official_tokenizer: TextTokenizer
+) -> None:
+    g = official_geometry
+    block = [
+        *(g.begin_of_image, *[g.image] * g.tokens, g.end_of_image),
+        *(g.begin_of_image, *[g.pad] * g.tokens, g.end_of_image),
+    ]
+    whole = f"<|User|>: {'<image_placeholder>' * sources} Swap them!\n\n<|Assistant|>:"
+    expected = placed(whole, official_tokenizer, {"<image_placeholder>": block})
+    made = sequence.edit(" Swap them!\n ", g, official_tokenizer, sources)
+    assert made.prompt_ids.tolist() == [*expected, g.begin_of_image]
+
+
+@pytest.mark.parametrize("system", ["", SYSTEM_PROMPT])
+def test_a_question_is_the_official_understanding_format(
+    system: str, official_geometry: Geometry, official_tokenizer: TextTokenizer
+) -> None:
+    g = official_geometry
+    before = f"{system}\n\n" if system else ""
+    whole = f"{before}<|User|>: <image_placeholder>\n What is (this)?\n\n<|Assistant|>:"
+    block = [g.begin_of_image, *[g.image] * g.tokens, g.end_of_image]
+    expected = placed(whole, official_tokenizer, {"<image_placeholder>": block})
+    made = sequence.describe(" What is (this)? ", g, official_tokenizer, system=system)
+    assert made.prompt_ids.tolist() == expected
 
 
 @pytest.mark.parametrize("text", ["A fox, (red) & 2 dogs!", "  ünïcode — 狐\n\nlines ", "x" * 40])

@@ -42,7 +42,7 @@ class Verb:
     file: str = ""
 
 
-MODEL_PACKAGES = {"torch", "transformers", "safetensors", "tokenizers"}
+MODEL_PACKAGES = {"torch", "transformers", "safetensors", "tokenizers", "huggingface_hub"}
 """What the extra `model` brings."""
 
 DATA, MODEL, WHOLE = "Data", "Model", "All of it"
@@ -64,6 +64,7 @@ VERBS = {
     "describe": Verb("Ask a question about a picture.", MODEL),
     "eval": Verb("Score a model on held-out prompts and edits.", MODEL),
     "report": Verb("One page about a run: asked, made, learnt, scored.", MODEL),
+    "convert": Verb("Write a checkpoint again in transformers' format or DeepSeek's own.", MODEL),
     "sketch": Verb("The offline world: how its base was made.", MODEL),
 }
 

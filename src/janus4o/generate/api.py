@@ -19,7 +19,7 @@ from janus4o.generate.guidance import Guidance
 from janus4o.generate.options import GenerateOptions
 from janus4o.images import open_image, to_rgb
 from janus4o.model import codebook, sequence
-from janus4o.model.device import move, pick_device
+from janus4o.model.device import enough_memory, move, pick_device
 from janus4o.model.embed import understand
 from janus4o.model.geometry import Geometry
 from janus4o.model.loading import JanusModel, load_model
@@ -314,18 +314,22 @@ def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
     Args:
         where: a checkpoint folder, a hub id, or "sketch-base" (the small one in this package).
         device: "auto" takes a GPU if there is one; else as torch names it.
-        dtype: "auto" is float32 on a CPU and bfloat16 elsewhere; else as torch names it.
+        dtype: "auto" is bfloat16, except on a CPU for checkpoints that are not stored in it, where
+            it is float32; else as torch names it.
 
     Raises:
         CheckpointError: it cannot be read.
+        Refused: it does not fit in memory.
         UsageError: there is no such device or dtype.
     """
     place = pick_device(device)
-    if dtype == "auto":
-        dtype = "float32" if place.type == "cpu" else "bfloat16"
-    number = getattr(torch, dtype, None)
+    number = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype, None)
     if number not in (torch.float32, torch.bfloat16, torch.float16):
         raise UsageError(f"dtype {dtype!r}", "auto, float32, bfloat16 or float16")
-    model = load_model(where, number)
-    move(model.network, place)
+    stored = dtype == "auto" and place.type == "cpu"
+    with enough_memory(f"model {str(where)!r}"):
+        model = load_model(where, None if stored else number)
+        if stored and model.dtype != torch.bfloat16:
+            model.network.float()
+        move(model.network, place)
     return Janus(model)

@@ -15,7 +15,7 @@ from janus4o.model.loading import JanusModel
 def answer(model: JanusModel, features_1TD: Tensor, question: str, longest: int) -> str:
     """The model's answer to a question about one picture, at most `longest` tokens."""
     network, geometry = model.network, model.geometry
-    layout = sequence.describe(question, geometry, model.tokenizer)
+    layout = sequence.describe(question, geometry, model.tokenizer, system=model.system_prompt)
     language = network.model.language_model
     longest = min(longest, geometry.positions - len(layout))
     cache = SlicedCache(language.config.num_hidden_layers, len(layout) + longest)

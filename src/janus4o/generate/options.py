@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 from janus4o.errors import UsageError
 
+MOST = 1000
+"""No guidance, weight or temperature above this makes sense; logits would overflow far above it."""
+
+LEAST_TEMPERATURE = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class GenerateOptions:
@@ -31,8 +36,13 @@ class GenerateOptions:
     def __post_init__(self) -> None:
         for name in ("guidance", "semantic_weight", "temperature"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise UsageError(f"{name} = {value}", "give a number that is 0 or more")
+            if not (math.isfinite(value) and 0 <= value <= MOST):
+                raise UsageError(f"{name} = {value}", f"give a number from 0 to {MOST}")
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise UsageError(
+                f"temperature = {self.temperature}",
+                f"0 for greedy, or at least {LEAST_TEMPERATURE}",
+            )
         if self.n < 1:
             raise UsageError(f"n = {self.n}", "ask for at least one picture")
         if not 0 <= self.seed <= 2**63 - self.n:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
-from janus4o.errors import UsageError
+from janus4o.errors import Refused, UsageError
 
 
 def pick_device(name: str) -> torch.device:
@@ -22,6 +25,21 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"device {name!r}: {reason}", "auto or cpu") from error
+
+
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Turns running out of memory into Refused: `what` does not fit."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        told = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not told and "can't allocate memory" not in str(error):
+            raise
+        raise Refused(
+            f"{what} does not fit in memory",
+            "use dtype bfloat16, a smaller model, or a machine with more",
+        ) from error
 
 
 def move(network: nn.Module, device: torch.device) -> None:

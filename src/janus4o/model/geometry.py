@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,13 @@ ASSISTANT = "<|Assistant|>"
 BEGIN_OF_IMAGE = "<begin_of_image>"
 END_OF_IMAGE = "<end_of_image>"
 IMAGE = "<image_placeholder>"
+
+SYSTEM_PROMPT = (
+    "You are a helpful language and vision assistant. "
+    "You are able to understand the visual content that the user provides, "
+    "and assist the user with a variety of tasks using natural language."
+)
+"""What Janus-Pro expects before a question about a picture (never before a prompt)."""
 
 SPECIALS = (BOS, EOS, PAD, USER, ASSISTANT, BEGIN_OF_IMAGE, END_OF_IMAGE, IMAGE)
 
@@ -37,6 +45,8 @@ class Geometry:
         vocabulary: text tokens.
         positions: longest sequence, tokens.
         bos, eos, pad, user, assistant, begin_of_image, end_of_image, image: token ids.
+        minimum_side: letterboxing never makes a side smaller than this, pixels.
+        background: the colour of letterbox bars, RGB.
     """
 
     image_size: int
@@ -56,21 +66,33 @@ class Geometry:
     begin_of_image: int
     end_of_image: int
     image: int
+    minimum_side: int = 14
+    background: tuple[int, int, int] = (127, 127, 127)
 
 
-def read_geometry(config: Any, tokenizer: PreTrainedTokenizerFast, where: str) -> Geometry:
+def read_geometry(
+    config: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    where: str,
+    *,
+    image_tag: str = IMAGE,
+    pictures: Mapping[str, Any] | None = None,
+) -> Geometry:
     """The geometry of a checkpoint.
 
     Args:
         config: its `JanusConfig`.
         tokenizer: its tokenizer.
         where: what to call the checkpoint in an error.
+        image_tag: the token that stands for a picture the model looks at.
+        pictures: its preprocessor_config.json, in either format.
 
     Raises:
         CheckpointError: a special token is missing, or the sizes contradict each other.
     """
     vocabulary = tokenizer.get_vocab()
-    missing = [name for name in SPECIALS if name not in vocabulary]
+    specials = (*SPECIALS[:-1], image_tag)
+    missing = [name for name in specials if name not in vocabulary]
     if missing:
         raise CheckpointError(
             f"{where}: the tokenizer lacks the special token {missing[0]}",
@@ -108,5 +130,31 @@ def read_geometry(config: Any, tokenizer: PreTrainedTokenizerFast, where: str) -
         assistant=vocabulary[ASSISTANT],
         begin_of_image=vocabulary[BEGIN_OF_IMAGE],
         end_of_image=vocabulary[END_OF_IMAGE],
-        image=vocabulary[IMAGE],
+        image=vocabulary[image_tag],
+        **_preprocessing(pictures or {}, where),
     )
+
+
+def _preprocessing(stored: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The fields of `Geometry` a preprocessor_config.json decides; refuses other levels than ours.
+
+    transformers' format has no background; its processor makes it of the mean.
+    """
+    for key, expected in (("image_mean", [0.5] * 3), ("image_std", [0.5] * 3)):
+        if stored.get(key, expected) != expected:
+            raise CheckpointError(
+                f"{where}: preprocessor_config.json has {key} {stored[key]}",
+                f"only {expected}, which every Janus has, is supported",
+            )
+    if abs(stored.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-9:
+        raise CheckpointError(
+            f"{where}: preprocessor_config.json has rescale_factor {stored['rescale_factor']}",
+            "only 1/255, which every Janus has, is supported",
+        )
+    fields: dict[str, Any] = {}
+    if isinstance(stored.get("min_size"), int):
+        fields["minimum_side"] = stored["min_size"]
+    background = stored.get("background_color")
+    if isinstance(background, list | tuple) and len(background) == 3:
+        fields["background"] = tuple(int(level) for level in background)
+    return fields

@@ -1,24 +1,13 @@
-"""Checkpoints: Hugging Face folders of `JanusForConditionalGeneration`, read and written strictly.
-
-Beside the usual files a folder may hold `janus4o.json`: {"fit": "letterbox" | "crop", "guidance": s,
-"semantic_weight": s2}. Absent means letterbox and 5, the official behaviour.
-"""
+"""A network with everything needed to feed it: read from a checkpoint, written to one, or new."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
 
 import torch
-from safetensors import SafetensorError
+from torch import Tensor
 from transformers import (
     JanusConfig,
     JanusForConditionalGeneration,
@@ -27,20 +16,22 @@ from transformers import (
     LlamaConfig,
     PreTrainedTokenizerFast,
 )
-from transformers.utils import logging
 
-from janus4o.errors import CheckpointError
-from janus4o.files import new_folder
 from janus4o.model.codebook import normalise_codebook
 from janus4o.model.geometry import IMAGE, Geometry, read_geometry
+from janus4o.model.hub import find_checkpoint
 from janus4o.model.preprocess import Fit
+from janus4o.model.stored import (
+    MODEL_CARD_GUIDANCE,
+    Format,
+    Stored,
+    name_dtype,
+    open_checkpoint,
+    read_state,
+    skeleton,
+    write_checkpoint,
+)
 from janus4o.model.text import TextTokenizer, word_tokenizer
-
-SKETCH_BASE = "sketch-base"
-SKETCH_BASE_FOLDER = Path(__file__).parent.parent / "sketch" / "base"
-OWN_FILE = "janus4o.json"
-MODEL_CARD_GUIDANCE = 5.0
-"""s and s2 of the Janus-4o model card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +46,7 @@ class JanusModel:
         name: what to call it: "sketch-base" or the folder or hub id it came from.
         guidance, semantic_weight: s and s2 to use where the caller names none. A tiny model wants
             less of both than Janus-4o.
+        system_prompt: what stands before a question about a picture.
     """
 
     network: JanusForConditionalGeneration
@@ -64,6 +56,7 @@ class JanusModel:
     name: str
     guidance: float = MODEL_CARD_GUIDANCE
     semantic_weight: float = MODEL_CARD_GUIDANCE
+    system_prompt: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -184,223 +177,73 @@ def _janus_config(tiny: TinyConfig, fast: PreTrainedTokenizerFast) -> JanusConfi
     )
 
 
-def load_model(where: str | Path, dtype: torch.dtype = torch.float32) -> JanusModel:
-    """Reads a checkpoint, ready for inference on the CPU.
+def load_model(where: str | Path, dtype: torch.dtype | None = torch.float32) -> JanusModel:
+    """Reads a checkpoint of either format, ready for inference on the CPU.
 
     Args:
         where: a folder, a hub id, or "sketch-base".
-        dtype: of the weights in memory, whatever they are stored in.
+        dtype: of the weights in memory, whatever they are stored in; None keeps the stored one.
 
     Raises:
         CheckpointError: missing, truncated, of another architecture, or incomplete.
     """
-    folder = _folder_of(where)
-    config = _read_config(folder)
-    fit = _read_fit(folder)
-    scale, semantic_weight = (_read_scale(folder, key) for key in ("guidance", "semantic_weight"))
-    if not (folder / "tokenizer.json").is_file():
-        raise CheckpointError(f"{folder}: tokenizer.json is missing", "copy the whole folder")
-    try:
-        fast = PreTrainedTokenizerFast.from_pretrained(folder)
-    except Exception as error:  # the tokenizers library raises bare Exception
-        raise CheckpointError(
-            f"{folder}: tokenizer.json cannot be read: {_line(error)}", "copy it again"
-        ) from error
-    geometry = read_geometry(config, fast, str(folder))
-    network = _read_weights(folder, config, dtype)
+    stored = open_checkpoint(find_checkpoint(where))
+    network = _network(stored.config, read_state(stored, dtype))
     normalise_codebook(network)
-    network.train(False)
     return JanusModel(
-        network, TextTokenizer(fast), geometry, fit, str(where), scale, semantic_weight
+        network=network,
+        tokenizer=TextTokenizer(stored.tokenizer),
+        geometry=stored.geometry,
+        fit=stored.fit,
+        name=str(where),
+        guidance=stored.guidance,
+        semantic_weight=stored.semantic_weight,
+        system_prompt=stored.system_prompt,
     )
 
 
-def save_model(model: JanusModel, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+def save_model(
+    model: JanusModel,
+    folder: str | Path,
+    dtype: torch.dtype | None = None,
+    format: Format = "transformers",
+) -> None:
     """Writes a checkpoint folder; a reader sees the old folder or the whole new one, never half.
 
     Args:
         folder: made, or replaced if it holds a checkpoint already.
         dtype: of the stored weights; None keeps the network's.
+        format: `transformers`, or `official` for DeepSeek's own code.
 
     Raises:
         CheckpointError: `folder` holds something that is not a checkpoint.
     """
-    folder = Path(folder)
-    if folder.exists() and (
-        not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").is_file())
-    ):
-        raise CheckpointError(f"{folder} exists and is no checkpoint", "name another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = new_folder(folder.parent, folder.name)
-    try:
-        state = model.network.state_dict()
-        if dtype is not None:
-            state = {name: tensor.to(dtype) for name, tensor in state.items()}
-        with _quiet():
-            model.network.save_pretrained(fresh, state_dict=state)
-            model.tokenizer.fast.save_pretrained(fresh)
-        own = {
-            "fit": model.fit,
-            "guidance": model.guidance,
-            "semantic_weight": model.semantic_weight,
-        }
-        (fresh / OWN_FILE).write_text(json.dumps(own) + "\n", encoding="utf-8")
-        (fresh / "model.safetensors").chmod(0o644)  # written for its owner alone
-        for path in (*fresh.iterdir(), fresh):
-            _sync(path)
-        fresh.chmod(0o755)
-        if folder.exists():
-            # A folder cannot be replaced in one step; the old one is whole until it is moved away.
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-            os.replace(folder, old)
-            os.replace(fresh, folder)
-            shutil.rmtree(old)
-        else:
-            os.replace(fresh, folder)
-        _sync(folder.parent)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _folder_of(where: str | Path) -> Path:
-    if where == SKETCH_BASE:
-        if not (SKETCH_BASE_FOLDER / "config.json").is_file():
-            raise CheckpointError(
-                "this installation has no sketch-base", "make it: janus4o sketch pretrain"
-            )
-        return SKETCH_BASE_FOLDER
-    folder = Path(where)
-    if folder.is_dir():
-        return folder
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(where)) and not folder.parent.is_dir():
-        return _download(str(where))
-    raise CheckpointError(
-        f"there is no checkpoint folder {str(where)!r}",
-        'give a folder with config.json, tokenizer.json and *.safetensors, or "sketch-base"',
+    stored = Stored(
+        folder=Path(folder),
+        format=format,
+        config=model.network.config,
+        tokenizer=model.tokenizer.fast,
+        geometry=model.geometry,
+        fit=model.fit,
+        guidance=model.guidance,
+        semantic_weight=model.semantic_weight,
+        system_prompt=model.system_prompt,
     )
+    state = {name: tensor.detach() for name, tensor in model.network.state_dict().items()}
+    if dtype is not None:
+        state = {name: tensor.to(dtype) for name, tensor in state.items()}
+    write_checkpoint(stored, state)
 
 
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # many kinds: no network, no such repository, no permission
-        raise CheckpointError(
-            f"{hub_id!r} is no folder here and the hub does not give it: {_line(error)}",
-            "check the name and the network, or download it and give the folder",
-        ) from error
-
-
-def _read_config(folder: Path) -> JanusConfig:
-    data = _read_json(folder / "config.json")
-    kind = data.get("model_type")
-    if kind == "multi_modality":
-        raise CheckpointError(
-            f"{folder} is in DeepSeek's own format (multi_modality)",
-            "use the Hugging Face format, for example deepseek-community/Janus-Pro-1B",
-        )
-    if kind != "janus":
-        raise CheckpointError(
-            f"{folder} holds a {kind!r} model, not a Janus", "give a Janus folder"
-        )
-    try:
-        # Janus-Pro has its own output layer; the class's default would overwrite the embeddings.
-        config = JanusConfig.from_dict({**data, "tie_word_embeddings": False})
-    except Exception as error:  # strict dataclasses raise their own kinds
-        raise CheckpointError(
-            f"{folder}: config.json does not fit: {_line(error)}", "copy it again"
-        ) from error
-    text: Any = config.text_config
-    text.tie_word_embeddings = False
-    text.pad_token_id = None
-    return config
-
-
-def _read_fit(folder: Path) -> Fit:
-    fit = _read_own(folder).get("fit", "letterbox")
-    if fit not in get_args(Fit):
-        raise CheckpointError(f"{folder}: fit {fit!r} in {OWN_FILE}", "letterbox or crop")
-    return cast(Fit, fit)
-
-
-def _read_scale(folder: Path, key: str) -> float:
-    scale = _read_own(folder).get(key, MODEL_CARD_GUIDANCE)
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 <= scale < 1000:
-        raise CheckpointError(f"{folder}: {key} {scale!r} in {OWN_FILE}", "a number from 0")
-    return float(scale)
-
-
-def _read_own(folder: Path) -> dict[str, Any]:
-    return _read_json(folder / OWN_FILE) if (folder / OWN_FILE).is_file() else {}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing", "copy the whole folder") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not readable JSON", "copy it again") from error
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path} is not a JSON object", "copy it again")
-    return data
-
-
-def _read_weights(
-    folder: Path, config: JanusConfig, dtype: torch.dtype
-) -> JanusForConditionalGeneration:
-    if not any(folder.glob("*.safetensors")):
-        raise CheckpointError(f"{folder} holds no *.safetensors", "copy the whole folder")
-    loaded: Any
-    try:
-        with _quiet():
-            loaded = JanusForConditionalGeneration.from_pretrained(
-                folder,
-                config=config,
-                dtype=dtype,
-                output_loading_info=True,
-                use_safetensors=True,
-                local_files_only=True,
-            )
-    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{folder}: the weights cannot be read: {_line(error)}",
-            "the file is truncated or of another model; copy it again",
-        ) from error
-    network: JanusForConditionalGeneration
-    network, report = loaded
-    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if keys := sorted(map(str, report[problem])):
-            raise CheckpointError(
-                f"{folder}: {problem.replace('_keys', '')} weight {keys[0]} ({len(keys)} in all)",
-                "config.json and weights are of different models; copy the whole folder",
-            )
+def _network(config: JanusConfig, state: Mapping[str, Tensor]) -> JanusForConditionalGeneration:
+    """The network that consists of these very tensors, without ever having had others."""
+    network = skeleton(config)
+    network.load_state_dict(state, strict=True, assign=True)
+    name_dtype(network.config, network.dtype)
+    # What is not stored is made from the config, on the device the weights are on.
+    language, vision = network.model.language_model, network.model.vision_model
+    language.rotary_emb = type(language.rotary_emb)(config=language.config)
+    count = vision.embeddings.num_positions
+    vision.embeddings.position_ids = torch.arange(count).expand((1, -1))
+    network.train(False)
     return network
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps transformers' progress bars and reports off the terminal; our errors say it all."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(50)  # critical
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,11 +14,8 @@ from janus4o.model.geometry import Geometry
 
 Fit = Literal["letterbox", "crop"]
 
-GREY = (127, 127, 127)
-MINIMUM_SIDE = 14
-"""The official processor never makes a side smaller than this, pixels."""
-LONGEST_STRIP = 16
-"""Ratio of the sides beyond which a crop begins with the middle of the picture."""
+WIDEST = 8
+"""Of a picture longer than this many times its width, a crop takes only the middle to begin with."""
 
 # Levels 0..255 in -1..1, rounded step by step like the official processor, so bit-equal to it.
 _LEVELS = (np.arange(256) * 0.00392156862745098).astype(np.float32)
@@ -36,27 +33,31 @@ def fit_image(image: Image.Image, geometry: Geometry, fit: Fit) -> NDArray[np.ui
     image = image if image.mode == "RGB" else image.convert("RGB")
     width, height = image.size
     if fit == "crop":
-        # Of a strip only the middle can be seen; scaled whole it could take all memory.
-        longest = LONGEST_STRIP * min(width, height)
-        if max(width, height) > longest:
-            left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
-            width, height = min(width, longest), min(height, longest)
-            image = image.crop((left, top, left + width, top + height))
+        if max(width, height) > WIDEST * min(width, height):
+            image = _middle(image, WIDEST * min(width, height))
+            width, height = image.size
         scale = side / min(width, height)
         size = (max(side, int(width * scale)), max(side, int(height * scale)))
         image = image.resize(size, Image.Resampling.BICUBIC)
         left, top = (size[0] - side) // 2, (size[1] - side) // 2
         square = image.crop((left, top, left + side, top + side))
     else:
-        longer, smallest = max(width, height), min(MINIMUM_SIDE, side)
+        longer, smallest = max(width, height), min(geometry.minimum_side, side)
         size = (
             max(int(width / longer * side), smallest),
             max(int(height / longer * side), smallest),
         )
-        square = Image.new("RGB", (side, side), GREY)
+        square = Image.new("RGB", (side, side), geometry.background)
         image = image.resize(size, Image.Resampling.BICUBIC)
         square.paste(image, ((side - size[0]) // 2, (side - size[1]) // 2))
     return np.asarray(square, np.uint8)
+
+
+def _middle(image: Image.Image, longest: int) -> Image.Image:
+    """The middle of a picture, cut to `longest` pixels; it would grow without bound otherwise."""
+    width, height = min(image.width, longest), min(image.height, longest)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def to_pixel_values(pixels_BHWC: NDArray[np.uint8]) -> Tensor:

@@ -4,8 +4,8 @@
     edit            <bos> <|User|>": " { <begin_of_image> [T semantic] <end_of_image>
                                          <begin_of_image> [T source]   <end_of_image> } × sources
                                        instruction "\\n\\n"<|Assistant|>":" <begin_of_image> [T codes]
-    describe        <bos> <|User|>": " <begin_of_image> [T semantic] <end_of_image> "\\n" question
-                                       "\\n\\n"<|Assistant|>":" [answer <eos>]
+    describe        <bos> [system "\\n\\n"] <|User|>": " <begin_of_image> [T semantic] <end_of_image>
+                          "\\n" question "\\n\\n"<|Assistant|>":" [answer <eos>]
 
 A sequence always holds its target; what inference starts from is `prompt_ids`, everything before.
 Positions that are filled with codes or features carry the placeholder or the pad id, as in the
@@ -23,6 +23,9 @@ from janus4o.errors import PromptError
 from janus4o.model.geometry import Geometry
 from janus4o.model.text import TextTokenizer
 from janus4o.prompt import check
+
+MOST_SOURCES = 16
+"""Of one edit. Long before it, Janus-Pro's 16,384 positions are full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,9 @@ def edit(
         PromptError: the instruction cannot be used, there is no source, or it is all too long.
     """
     check(instruction, "instruction")
-    if sources < 1:
-        raise PromptError("an edit without a source picture", "give at least one")
+    if not 1 <= sources <= MOST_SOURCES:
+        what = f"{sources} source pictures" if sources else "an edit without a source picture"
+        raise PromptError(what, f"give 1 to {MOST_SOURCES}")
     ids = [geometry.bos, geometry.user, *tokenizer.encode(": ")]
     semantic: list[slice] = []
     source: list[slice] = []
@@ -107,18 +111,28 @@ def edit(
 
 
 def describe(
-    question: str, geometry: Geometry, tokenizer: TextTokenizer, answer: str | None = None
+    question: str,
+    geometry: Geometry,
+    tokenizer: TextTokenizer,
+    answer: str | None = None,
+    system: str = "",
 ) -> Sequence:
     """The sequence of a question about one picture, with its answer when training.
+
+    White space before the question stays and white space after it goes, as officially.
+
+    Args:
+        system: what the checkpoint expects before it all; see `JanusModel.system_prompt`.
 
     Raises:
         PromptError: the question cannot be used or is too long.
     """
-    text = check(question, "question").strip()
-    ids = [geometry.bos, geometry.user, *tokenizer.encode(": "), geometry.begin_of_image]
+    check(question, "question")
+    ids = [geometry.bos, *(tokenizer.encode(f"{system}\n\n") if system else ())]
+    ids += [geometry.user, *tokenizer.encode(": "), geometry.begin_of_image]
     semantic = slice(len(ids), len(ids) + geometry.tokens)
     ids += [geometry.image] * geometry.tokens
-    ids += [geometry.end_of_image, *tokenizer.encode(f"\n{text}\n\n")]
+    ids += [geometry.end_of_image, *tokenizer.encode(f"\n{question.rstrip()}\n\n")]
     ids += [geometry.assistant, *tokenizer.encode(":")]
     target = [] if answer is None else [*tokenizer.encode(f" {answer.strip()}"), geometry.eos]
     return _checked(ids, target, (semantic,), (), geometry)

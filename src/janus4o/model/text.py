@@ -43,6 +43,7 @@ class TextTokenizer:
         stored["post_processor"] = None
         self._plain = Tokenizer.from_str(json.dumps(stored))
         self._unknown = self._plain.token_to_id(UNKNOWN)
+        self._one_a_word = stored["model"]["type"] == "WordLevel"
 
     def encode(self, text: str) -> list[int]:
         """The ids of one piece of text; raises PromptError should one of them be special."""
@@ -54,7 +55,9 @@ class TextTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; special tokens are left out."""
         text: str = self._plain.decode([i for i in ids if i not in self._control])
-        return re.sub(r"\s+([:,.?!])", r"\1", text).strip()
+        if self._one_a_word:  # such a tokenizer puts a space before every token
+            text = re.sub(r"\s+([:,.?!])", r"\1", text)
+        return text.strip()
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of `text` the model has no token for, in order, each once."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from transformers import JanusForConditionalGeneration
 
-from janus4o.model.loading import SKETCH_BASE, JanusModel, load_model
+from janus4o.model.hub import SKETCH_BASE
+from janus4o.model.loading import JanusModel, load_model
 from janus4o.model.preprocess import Fit
 
 RANDOM = "random"
