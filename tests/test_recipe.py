@@ -76,6 +76,14 @@ def test_overrides_change_one_value_and_no_other(tmp_path: Path) -> None:
     assert changed.synthesis == plain.synthesis
 
 
+@pytest.mark.parametrize("number", ["2e-3", "2E-3", "2.0e-3", "0.002"])
+def test_a_rate_may_be_written_as_people_write_it(tmp_path: Path, number: str) -> None:
+    path = written(tmp_path, f"train: {{rate: {number}}}")
+    assert recipe.load(path).train.rate == 0.002
+    assert recipe.load(path, [f"train.rate={number}"]).train.rate == 0.002
+    assert recipe.load(path, ["name=2e3rd"]).name == "2e3rd"
+
+
 @pytest.mark.parametrize("override", ["train.steps", "=3", "name.deeper=1", "train.steps=[", "x=1"])
 def test_a_wrong_override_is_refused(tmp_path: Path, override: str) -> None:
     with pytest.raises(RecipeError):

@@ -201,6 +201,15 @@ class Recipe(_Strict):
         }
 
 
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 2e-3 is a number; YAML 1.1 wants a point in it and makes it text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     """Reads and checks a recipe.
 
@@ -221,7 +230,7 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {str(path)!r} cannot be read: {error}") from error
     try:
-        data = yaml.safe_load(_from_environment(text, path))
+        data = yaml.load(_from_environment(text, path), _Loader)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
@@ -292,6 +301,6 @@ def _apply(data: dict[str, Any], override: str) -> None:
         if not isinstance(data, dict):
             raise RecipeError(f"override {override!r}: {parent!r} is not a mapping")
     try:
-        data[last] = yaml.safe_load(value)
+        data[last] = yaml.load(value, _Loader)
     except yaml.YAMLError as error:
         raise RecipeError(f"override {override!r}: the value is not valid YAML") from error
