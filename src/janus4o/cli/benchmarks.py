@@ -1,0 +1,190 @@
+"""`janus4o eval geneval|dpg|imgedit`: official rules over stored evidence.
+
+Nothing here runs a network. What a benchmark's networks said is read from a file; the verbs say
+which networks those are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from janus4o.cli import console
+from janus4o.errors import UsageError
+
+if TYPE_CHECKING:
+    from janus4o.evaluate.evidence import Problem
+    from janus4o.evaluate.score_file import Score
+
+SHOWN_PROBLEMS = 20
+"""Problems shown one by one; a score file lists all of them."""
+
+ScoreFile = Annotated[
+    Path | None,
+    typer.Option("--score", help="Where to write the score file; default beside --out."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the score file.")]
+
+
+def geneval(
+    detections: Annotated[
+        Path | None,
+        typer.Option(help="Stored detections and colours, one picture a line: judge them."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="A results file: print the official summary.")
+    ] = None,
+    crops: Annotated[
+        Path | None, typer.Option(help="Pictures, masks and boxes: cut what the classifier sees.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder in GenEval's layout: say what is in it.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Verdicts (a file), or crops (a folder).")
+    ] = None,
+    score: ScoreFile = None,
+    official: Annotated[
+        Path | None, typer.Option(help="With --detections: also write an official results file.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="The official prompt file, to list what is missing.")
+    ] = None,
+    detector: Annotated[str, typer.Option(help="What found the boxes.")] = "",
+    classifier: Annotated[str, typer.Option(help="What named the colours.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Apply GenEval's rules to stored detections, or sum up a results file.
+
+    The networks whose answers are needed: an instance detector with COCO's classes (officially
+    Mask2Former swin-s) and a colour classifier (officially CLIP ViT-L/14). They are not run here.
+    """
+    chosen = {"detections": detections, "results": results, "crops": crops, "images": images}
+    _exactly_one(chosen)
+    if detections is not None:
+        _judge_detections(
+            detections, out, score, official, prompts, (detector, classifier), as_json
+        )
+    elif results is not None:
+        _sum_up_results(results, score or out, as_json)
+    elif crops is not None:
+        _write_crops(crops, out)
+    elif images is not None:
+        _look_at_folder(images, prompts)
+
+
+def _judge_detections(
+    detections: Path,
+    out: Path | None,
+    score: Path | None,
+    official: Path | None,
+    prompts: Path | None,
+    networks: tuple[str, str],
+    as_json: bool,
+) -> None:
+    from janus4o.evaluate.evidence import write_lines, write_new
+    from janus4o.evaluate.geneval.scoring import judge_file, score_detections
+
+    scored, problems = judge_file(detections)
+    if out is not None:
+        write_lines(out, (one.to_json() for one in scored))
+    if official is not None:
+        write_new(official, "".join(one.official() + "\n" for one in scored).encode())
+    result = score_detections(detections, scored, problems, prompts, *networks)
+    _finish(result, _beside(score, out), as_json, _geneval_rows(result))
+
+
+def _sum_up_results(results: Path, score: Path | None, as_json: bool) -> None:
+    from janus4o.evaluate.geneval.scoring import score_results
+    from janus4o.evaluate.geneval.summary import official_text, read_results
+
+    found, problems = read_results(results)
+    text = official_text(found)
+    result = score_results(results, found, problems)
+    _report(result.problems)
+    if score is not None:
+        result.write(score)
+    if as_json:
+        console.json(result.to_json())
+    else:
+        console.say(text.rstrip("\n"))
+        console.note(result.caveat)
+
+
+def _write_crops(crops: Path, out: Path | None) -> None:
+    from janus4o.evaluate.geneval.crops import write_crops
+
+    if out is None:
+        raise UsageError("--crops needs a folder to write to", "add --out DIR")
+    made, problems = write_crops(crops, out)
+    _report(problems)
+    console.say(f"{len(made)} crops in {out}")
+
+
+def _look_at_folder(images: Path, prompts: Path | None) -> None:
+    from janus4o.evaluate.geneval.prompts import prompt_set_hash, read_folder, read_prompts
+
+    known, problems = read_prompts(prompts) if prompts is not None else (None, [])
+    samples, found = read_folder(images, known)
+    _report([*problems, *found])
+    metadata = [sample.metadata for sample in samples]
+    console.say(f"{len(samples)} pictures of {len({one.text for one in metadata})} prompts")
+    console.say(f"prompt set {prompt_set_hash(metadata)}")
+
+
+def _geneval_rows(score: Score) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = [
+        (tag, entry["score"], _limits(entry), entry["n"], entry["prompts"])
+        for tag, entry in score.scores["tags"].items()
+    ]
+    overall = score.scores["overall"]
+    return [*rows, ("overall", overall["score"], _limits(overall), score.n, score.prompt_set["n"])]
+
+
+def _finish(
+    score: Score, path: Path | None, as_json: bool, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Lists what went wrong, writes the score file, prints the table or the file."""
+    _report(score.problems)
+    if path is not None:
+        score.write(path)
+    if as_json:
+        console.json(score.to_json())
+        return
+    mark = "" if score.comparable else "not comparable"
+    marked = [(*row, mark) for row in rows]
+    console.table((score.benchmark, "score", "95 %", "n", "prompts", ""), marked)
+    if score.caveat:
+        console.note(score.caveat)
+
+
+def _report(problems: Sequence[Problem]) -> None:
+    for problem in problems[:SHOWN_PROBLEMS]:
+        console.warn(str(problem))
+    if len(problems) > SHOWN_PROBLEMS:
+        rest = len(problems) - SHOWN_PROBLEMS
+        console.warn(f"and {rest} more; the score file lists all {len(problems)}")
+
+
+def _beside(score: Path | None, out: Path | None) -> Path | None:
+    """verdicts.jsonl → verdicts.score.json"""
+    if score is not None or out is None:
+        return score
+    return out.with_name(f"{out.stem}.score.json")
+
+
+def _limits(entry: dict[str, Any], scale: float = 1.0, digits: int = 3) -> str:
+    return f"{entry['low'] * scale:.{digits}f}–{entry['high'] * scale:.{digits}f}"
+
+
+def _exactly_one(chosen: dict[str, Path | None]) -> None:
+    given = [f"--{name}" for name, value in chosen.items() if value is not None]
+    if len(given) != 1:
+        names = ", ".join(f"--{name}" for name in chosen)
+        raise UsageError(
+            f"{' and '.join(given) or 'nothing'} given, exactly one of {names} expected",
+            "see --help",
+        )
