@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from janus4o.cli import console
-from janus4o.errors import UsageError
+from janus4o.errors import DataError, UsageError
+from janus4o.evaluate.dpg.mode import Mode
 
 if TYPE_CHECKING:
     from janus4o.evaluate.evidence import Problem
@@ -76,6 +77,48 @@ def geneval(
         _look_at_folder(images, prompts)
 
 
+def dpg(
+    questions: Annotated[
+        Path | None, typer.Option(help="The benchmark's csv; with --answers or --images.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Stored answers: {file: [per tile {question: answer}]}.")
+    ] = None,
+    cases: Annotated[Path | None, typer.Option(help="Small runs, one a line: score each.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of grids or pictures: say what is in it.")
+    ] = None,
+    mode: Annotated[
+        Mode,
+        typer.Option(help="Aggregation: the published code, without its first bug, or mended."),
+    ] = Mode.FIXED,
+    pic_num: Annotated[
+        int | None, typer.Option(help="Tiles that count, 1-4; default all that have answers.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Scores of every picture, or of every case.")
+    ] = None,
+    score: ScoreFile = None,
+    vqa: Annotated[str, typer.Option(help="What answered the questions.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Score DPG-Bench from stored answers to its questions.
+
+    The network whose answers are needed: one that answers questions about pictures (officially
+    mPLUG of modelscope). It is not run here. The csv is the benchmark's own file.
+    """
+    _exactly_one({"answers": answers, "cases": cases, "images": images})
+    if cases is not None:
+        _score_dpg_cases(cases, mode, out)
+        return
+    if questions is None:
+        raise UsageError("--answers and --images need the csv", "add --questions dpg_bench.csv")
+    if answers is not None:
+        _score_answers(questions, answers, mode, pic_num, (out, score), vqa, as_json)
+    elif images is not None:
+        _look_at_pictures(questions, images, mode)
+
+
 def _judge_detections(
     detections: Path,
     out: Path | None,
@@ -93,6 +136,8 @@ def _judge_detections(
         write_lines(out, (one.to_json() for one in scored))
     if official is not None:
         write_new(official, "".join(one.official() + "\n" for one in scored).encode())
+    if not scored:
+        _report(problems)
     result = score_detections(detections, scored, problems, prompts, *networks)
     _finish(result, _beside(score, out), as_json, _geneval_rows(result))
 
@@ -102,6 +147,8 @@ def _sum_up_results(results: Path, score: Path | None, as_json: bool) -> None:
     from janus4o.evaluate.geneval.summary import official_text, read_results
 
     found, problems = read_results(results)
+    if not found:
+        _report(problems)
     text = official_text(found)
     result = score_results(results, found, problems)
     _report(result.problems)
@@ -144,6 +191,61 @@ def _geneval_rows(score: Score) -> list[tuple[Any, ...]]:
     return [*rows, ("overall", overall["score"], _limits(overall), score.n, score.prompt_set["n"])]
 
 
+def _score_dpg_cases(cases: Path, mode: Mode, out: Path | None) -> None:
+    from janus4o.evaluate.dpg.scoring import score_cases
+    from janus4o.evaluate.evidence import write_lines
+
+    scored, problems = score_cases(cases, mode)
+    _report(problems)
+    if not scored:
+        raise DataError(f"{str(cases)!r} holds no case", "see the problems listed")
+    if out is not None:
+        write_lines(out, scored)
+    rows = [(c["id"], c["dpg_score"], len(c["per_image"]), len(c["failed"])) for c in scored]
+    console.table((f"DPG-Bench, {mode}", "score", "scored", "failed"), rows)
+
+
+def _score_answers(
+    questions: Path,
+    answers: Path,
+    mode: Mode,
+    pic_num: int | None,
+    places: tuple[Path | None, Path | None],
+    vqa: str,
+    as_json: bool,
+) -> None:
+    from janus4o.evaluate.dpg.questions import read_rows
+    from janus4o.evaluate.dpg.scoring import read_answers, score_file, score_run, tiles_in
+    from janus4o.evaluate.evidence import write_object
+
+    out, score = places
+    stored = read_answers(answers)
+    tiles = tiles_in(stored) if pic_num is None else pic_num
+    run = score_run(read_rows(questions), list(stored), stored, tiles, mode)
+    if out is not None:
+        write_object(out, run.to_json())
+    if run.score is None:
+        _report(run.problems)
+    result = score_file(run, [questions, answers], vqa, tiles)
+    groups = {**result.scores["l1"], "overall": {**result.scores["overall"], "n": result.n}}
+    prompts = {"overall": result.scores["overall"]["prompts"]}
+    rows = [
+        (name, round(entry["score"], 2), _limits(entry, 2), entry["n"], prompts.get(name, ""))
+        for name, entry in groups.items()
+    ]
+    _finish(result, _beside(score, out), as_json, rows)
+
+
+def _look_at_pictures(questions: Path, images: Path, mode: Mode) -> None:
+    from janus4o.evaluate.dpg.questions import read_questions, read_rows
+    from janus4o.evaluate.dpg.tiles import find_pictures
+
+    asked = read_questions(read_rows(questions), mode)
+    sources, problems = find_pictures(images, asked.items)
+    _report([*asked.problems, *problems])
+    console.say(f"pictures of {len(sources)} of {len(asked.items)} prompts")
+
+
 def _finish(
     score: Score, path: Path | None, as_json: bool, rows: Sequence[tuple[Any, ...]]
 ) -> None:
@@ -176,8 +278,8 @@ def _beside(score: Path | None, out: Path | None) -> Path | None:
     return out.with_name(f"{out.stem}.score.json")
 
 
-def _limits(entry: dict[str, Any], scale: float = 1.0, digits: int = 3) -> str:
-    return f"{entry['low'] * scale:.{digits}f}–{entry['high'] * scale:.{digits}f}"
+def _limits(entry: dict[str, Any], digits: int = 3) -> str:
+    return f"{entry['low']:.{digits}f}–{entry['high']:.{digits}f}"
 
 
 def _exactly_one(chosen: dict[str, Path | None]) -> None:

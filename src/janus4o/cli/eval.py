@@ -37,6 +37,7 @@ def _verbs() -> None:
 
 
 geneval = app.command("geneval")(benchmarks.geneval)
+dpg = app.command("dpg")(benchmarks.dpg)
 
 
 @app.command("sketch")
