@@ -15,6 +15,7 @@ import typer
 from janus4o.cli import console
 from janus4o.errors import DataError, UsageError
 from janus4o.evaluate.dpg.mode import Mode
+from janus4o.evaluate.imgedit.mode import Mode as ReplyMode
 
 if TYPE_CHECKING:
     from janus4o.evaluate.evidence import Problem
@@ -117,6 +118,44 @@ def dpg(
         _score_answers(questions, answers, mode, pic_num, (out, score), vqa, as_json)
     elif images is not None:
         _look_at_pictures(questions, images, mode)
+
+
+def imgedit(
+    replies: Annotated[
+        Path | None, typer.Option(help="Stored replies, {id, edit_type, reply} a line.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="A result.json, {key: reply}; with --types.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of edited pictures: say what is in it.")
+    ] = None,
+    types: Annotated[
+        Path | None, typer.Option(help="basic_edit.json, or {key: edit type}.")
+    ] = None,
+    mode: Annotated[
+        ReplyMode, typer.Option(help="The published parser, or one that reads with care.")
+    ] = ReplyMode.STRICT,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Scores of every edit, one a line.")
+    ] = None,
+    score: ScoreFile = None,
+    judge: Annotated[str, typer.Option(help="What model judged, as its server named it.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Score ImgEdit-Bench's Basic suite from a judge's stored replies.
+
+    The network whose replies are needed: a language model that sees pictures (officially GPT-4o).
+    It is not run here. Prompts and pictures of the suite are the benchmark's own.
+    """
+    _exactly_one({"replies": replies, "results": results, "images": images})
+    if replies is None and types is None:
+        raise UsageError("--results and --images need the edits", "add --types basic_edit.json")
+    if images is not None and types is not None:
+        _look_at_edits(images, types)
+    else:
+        source = (replies, results, types)
+        _score_replies(source, mode, (out, score), judge, as_json)
 
 
 def _judge_detections(
@@ -244,6 +283,50 @@ def _look_at_pictures(questions: Path, images: Path, mode: Mode) -> None:
     sources, problems = find_pictures(images, asked.items)
     _report([*asked.problems, *problems])
     console.say(f"pictures of {len(sources)} of {len(asked.items)} prompts")
+
+
+def _score_replies(
+    source: tuple[Path | None, Path | None, Path | None],
+    mode: ReplyMode,
+    places: tuple[Path | None, Path | None],
+    judge: str,
+    as_json: bool,
+) -> None:
+    from janus4o.evaluate.evidence import write_lines
+    from janus4o.evaluate.imgedit.edits import read_edits
+    from janus4o.evaluate.imgedit.scoring import judge_lines, judge_results, score_file
+
+    replies, results, types = source
+    out, score = places
+    edits, problems = read_edits(types) if results is not None and types is not None else ({}, [])
+    if replies is not None:
+        judged, found = judge_lines(replies, mode)
+    else:
+        assert results is not None
+        judged, found = judge_results(results, edits, mode)
+    problems += found
+    if out is not None:
+        write_lines(out, (one.to_json() for one in judged))
+    if all(one.reading.average is None for one in judged):
+        _report(problems)
+    evidence = [path for path in source if path is not None]
+    result = score_file(judged, problems, evidence, mode, judge, list(edits.values()))
+    table = {**result.scores["types"], **{k: result.scores[k] for k in ("macro", "micro")}}
+    rows = [
+        (name, entry["score"], _limits(entry, 2), entry["n"], "")
+        for name, entry in table.items()
+        if entry["score"] is not None
+    ]
+    _finish(result, _beside(score, out), as_json, rows)
+
+
+def _look_at_edits(images: Path, types: Path) -> None:
+    from janus4o.evaluate.imgedit.edits import find_pictures, read_edits
+
+    edits, problems = read_edits(types)
+    found, others = find_pictures(images, edits)
+    _report([*problems, *others])
+    console.say(f"{len(found)} of {len(edits)} edited pictures")
 
 
 def _finish(

@@ -38,6 +38,7 @@ def _verbs() -> None:
 
 geneval = app.command("geneval")(benchmarks.geneval)
 dpg = app.command("dpg")(benchmarks.dpg)
+imgedit = app.command("imgedit")(benchmarks.imgedit)
 
 
 @app.command("sketch")

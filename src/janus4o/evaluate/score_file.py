@@ -27,6 +27,7 @@ class Score:
             stand beside the score.
         n: what was scored, in its own unit; `unit` names it.
         scores: the benchmark's own table.
+        doubt: why it is not comparable, where all networks are named.
     """
 
     benchmark: str
@@ -40,6 +41,7 @@ class Score:
     unit: str
     scores: dict[str, Any]
     problems: Sequence[Problem] = field(repr=False)
+    doubt: str = "other networks or options than the official ones"
 
     @property
     def caveat(self) -> str:
@@ -47,8 +49,7 @@ class Score:
         if self.comparable:
             return ""
         unnamed = [role for role, name in self.networks.items() if not name]
-        other = "other networks or options than the official ones"
-        why = f"{' and '.join(unnamed)} not named" if unnamed else other
+        why = f"{' and '.join(unnamed)} not named" if unnamed else self.doubt
         return f"not comparable with published rows until calibrated: {why}"
 
     @property
