@@ -1,7 +1,7 @@
 """`janus4o eval geneval|dpg|imgedit`: official rules over stored evidence.
 
-Nothing here runs a network. What a benchmark's networks said is read from a file; the verbs say
-which networks those are.
+Scoring runs no network: what a benchmark's networks said is read from a file. `eval geneval --images`
+can run the detector and the classifier that write such a file.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def geneval(
         Path | None, typer.Option(help="Pictures, masks and boxes: cut what the classifier sees.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="A folder in GenEval's layout: say what is in it.")
+        Path | None,
+        typer.Option(help="A folder in GenEval's layout: say what is in it, or look at it."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Verdicts (a file), or crops (a folder).")
@@ -57,12 +58,18 @@ def geneval(
     ] = None,
     detector: Annotated[str, typer.Option(help="What found the boxes.")] = "",
     classifier: Annotated[str, typer.Option(help="What named the colours.")] = "",
+    mask2former: Annotated[
+        str, typer.Option(help="With --images: Mask2Former weights, a folder or hub id.")
+    ] = "",
+    clip: Annotated[str, typer.Option(help="With --images: CLIP weights, the same.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Apply GenEval's rules to stored detections, or sum up a results file.
 
-    The networks whose answers are needed: an instance detector with COCO's classes (officially
-    Mask2Former swin-s) and a colour classifier (officially CLIP ViT-L/14). They are not run here.
+    The networks whose answers are needed are an instance detector with COCO's classes (officially
+    Mask2Former swin-s) and a colour classifier (officially CLIP ViT-L/14). They are run with
+    --images, --mask2former and --clip only, and write the --out that --detections reads.
     """
     chosen = {"detections": detections, "results": results, "crops": crops, "images": images}
     _exactly_one(chosen)
@@ -74,6 +81,8 @@ def geneval(
         _sum_up_results(results, score or out, as_json)
     elif crops is not None:
         _write_crops(crops, out)
+    elif images is not None and (mask2former or clip):
+        _run_networks(images, prompts, out, (mask2former, clip, device))
     elif images is not None:
         _look_at_folder(images, prompts)
 
@@ -219,6 +228,30 @@ def _look_at_folder(images: Path, prompts: Path | None) -> None:
     metadata = [sample.metadata for sample in samples]
     console.say(f"{len(samples)} pictures of {len({one.text for one in metadata})} prompts")
     console.say(f"prompt set {prompt_set_hash(metadata)}")
+
+
+def _run_networks(
+    images: Path, prompts: Path | None, out: Path | None, networks: tuple[str, str, str]
+) -> None:
+    mask2former, clip, device = networks
+    if out is None or not mask2former or not clip:
+        raise UsageError(
+            "--mask2former, --clip and --out are needed together", "add what is missing"
+        )
+    from janus4o.evaluate.geneval.clip import ClipColours
+    from janus4o.evaluate.geneval.collecting import collect
+    from janus4o.evaluate.geneval.mask2former import Mask2FormerDetector
+    from janus4o.evaluate.geneval.prompts import read_folder, read_prompts
+    from janus4o.model.device import pick_device
+
+    where = str(pick_device(device))
+    known, problems = read_prompts(prompts) if prompts is not None else (None, [])
+    samples, found = read_folder(images, known)
+    detector, colours = Mask2FormerDetector(mask2former, where), ClipColours(clip, where)
+    with console.progress(len(samples), "look", "pictures") as progress:
+        unread = collect(samples, detector, colours, out, lambda done, total: progress.update(done))
+    _report([*problems, *found, *unread])
+    console.say(f"{len(samples) - len(unread)} of {len(samples)} pictures in {out}")
 
 
 def _geneval_rows(score: Score) -> list[tuple[Any, ...]]:
