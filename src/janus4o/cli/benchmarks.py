@@ -101,7 +101,7 @@ def dpg(
     mode: Annotated[
         Mode,
         typer.Option(help="Aggregation: the published code, without its first bug, or mended."),
-    ] = Mode.FIXED,
+    ] = Mode.OFFICIAL,
     pic_num: Annotated[
         int | None, typer.Option(help="Tiles that count, 1-4; default all that have answers.")
     ] = None,

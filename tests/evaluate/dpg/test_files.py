@@ -47,7 +47,9 @@ def test_another_file_is_refused(tmp_path, text):
 def test_a_row_that_is_cut_off_takes_its_item_only(files, capsys):
     (files / "q.csv").write_text(CSV + "b,x,,2")
     args = ["--questions", str(files / "q.csv"), "--answers", str(files / "a.json"), "--json"]
-    assert main(["eval", "dpg", *args]) == 0
+    assert main(["eval", "dpg", *args]) == 3
+    assert "the original stops" in capsys.readouterr().err
+    assert main(["eval", "dpg", *args, "--mode", "fixed"]) == 0
     score = json.loads(capsys.readouterr().out)
     assert score["scores"]["overall"]["score"] == 50.0
     assert [p["where"] for p in score["problems"] if p["unscored"]] == ["b.png"]
@@ -56,7 +58,8 @@ def test_a_row_that_is_cut_off_takes_its_item_only(files, capsys):
 def test_a_score_file_says_over_what_it_is(files, capsys):
     out = files / "out" / "run.json"
     args = ["--questions", str(files / "q.csv"), "--answers", str(files / "a.json")]
-    assert main(["eval", "dpg", *args, "--out", str(out), "--vqa", "tiny"]) == 0
+    args += ["--mode", "fixed", "--vqa", "tiny"]
+    assert main(["eval", "dpg", *args, "--out", str(out)]) == 0
     captured = capsys.readouterr()
     assert "no answer to 'Is it a sketch?'" in captured.err
     assert "not comparable" in captured.out
@@ -140,6 +143,6 @@ def test_pictures_are_found_in_both_layouts(tmp_path, capsys):
     assert open_tiles(found[0], 1)[0].size == (8, 8)
     assert open_tiles(found[0], 1, side=4)[0].size == (4, 4)
     (tmp_path / "q.csv").write_text(CSV)
-    args = ["--questions", str(tmp_path / "q.csv"), "--images", str(tmp_path)]
+    args = ["--questions", str(tmp_path / "q.csv"), "--images", str(tmp_path), "--mode", "fixed"]
     assert main(["eval", "dpg", *args]) == 0
     assert "pictures of 2 of 2 prompts" in capsys.readouterr().out

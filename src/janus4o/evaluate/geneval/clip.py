@@ -34,13 +34,14 @@ class ClipColours:
 
     def __init__(self, where: str, device: str = "cpu") -> None:
         try:
-            model, about = CLIPModel.from_pretrained(where, output_loading_info=True)
+            loaded: Any = CLIPModel.from_pretrained(where, output_loading_info=True)
             self._tokenizer = AutoTokenizer.from_pretrained(where)
         except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
             first = (str(error).splitlines() or [""])[0]
             raise CheckpointError(
                 f"{where!r} holds no CLIP: {first}", "e.g. openai/clip-vit-large-patch14"
             ) from error
+        model, about = loaded
         if about["missing_keys"]:
             # The library would go on with random numbers in their place.
             raise CheckpointError(

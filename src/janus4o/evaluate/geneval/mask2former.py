@@ -47,13 +47,14 @@ class Mask2FormerDetector:
 
     def __init__(self, where: str, device: str = "cpu") -> None:
         try:
-            network, about = _Network.from_pretrained(where, output_loading_info=True)
+            loaded: Any = _Network.from_pretrained(where, output_loading_info=True)
         except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
             first = (str(error).splitlines() or [""])[0]
             raise CheckpointError(
                 f"{where!r} holds no Mask2Former: {first}",
                 "e.g. facebook/mask2former-swin-small-coco-instance",
             ) from error
+        network, about = loaded
         if about["missing_keys"]:
             # The library would go on with random numbers in their place.
             raise CheckpointError(

@@ -18,10 +18,14 @@ from janus4o.evaluate.statistics import Interval, clustered, mean
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One edit with its reply, read. Edits of one source picture are not independent."""
+    """One edit with its reply, read. Edits of one source picture are not independent.
+
+    `judge` is the model as the line names it; empty where it does not.
+    """
 
     edit: Edit
     reading: Reading
+    judge: str = ""
 
     @property
     def cluster(self) -> str:
@@ -71,7 +75,8 @@ def judge_lines(path: Path, mode: Mode) -> tuple[list[Judged], list[Problem]]:
             continue
         seen.add(str(key))
         edit = Edit(str(key), kind or "", str(line.data.get("source", "")))
-        judged.append(Judged(edit, read_reply(line.data["reply"], kind, mode)))
+        reading = read_reply(line.data["reply"], kind, mode)
+        judged.append(Judged(edit, reading, str(line.data.get("judge") or "")))
     return judged, problems + _unreadable(judged)
 
 
@@ -123,6 +128,7 @@ def score_file(
     """What is written about a run; raises DataError where no reply could be read.
 
     Args:
+        judge: used where the lines name none.
         prompt_set: all edits of the suite, where they are known.
     """
     done = means(judged)
@@ -143,7 +149,7 @@ def score_file(
         mode=mode.value,
         evidence=evidence,
         prompt_set={"n": len(asked), "sha256": edits_hash(asked)},
-        networks={"judge": judge},
+        networks={"judge": ", ".join(sorted({one.judge or judge for one in judged} - {""}))},
         comparable=False,
         doubt="published rows agree neither on a judge nor on the mean",
         n=len(read),
