@@ -19,6 +19,7 @@ from janus4o.evaluate.imgedit.mode import Mode as ReplyMode
 
 if TYPE_CHECKING:
     from janus4o.evaluate.evidence import Problem
+    from janus4o.evaluate.paired import Scores
     from janus4o.evaluate.score_file import Score
 
 SHOWN_PROBLEMS = 20
@@ -27,6 +28,10 @@ SHOWN_PROBLEMS = 20
 ScoreFile = Annotated[
     Path | None,
     typer.Option("--score", help="Where to write the score file; default beside --out."),
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(help="The same file of another system: test the difference, prompt by prompt."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the score file.")]
 
@@ -63,6 +68,7 @@ def geneval(
     ] = "",
     clip: Annotated[str, typer.Option(help="With --images: CLIP weights, the same.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
+    against: Against = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply GenEval's rules to stored detections, or sum up a results file.
@@ -75,10 +81,10 @@ def geneval(
     _exactly_one(chosen)
     if detections is not None:
         _judge_detections(
-            detections, out, score, official, prompts, (detector, classifier), as_json
+            detections, (out, score), official, prompts, (detector, classifier), against, as_json
         )
     elif results is not None:
-        _sum_up_results(results, score or out, as_json)
+        _sum_up_results(results, score or out, against, as_json)
     elif crops is not None:
         _write_crops(crops, out)
     elif images is not None and (mask2former or clip):
@@ -110,6 +116,7 @@ def dpg(
     ] = None,
     score: ScoreFile = None,
     vqa: Annotated[str, typer.Option(help="What answered the questions.")] = "",
+    against: Against = None,
     as_json: AsJson = False,
 ) -> None:
     """Score DPG-Bench from stored answers to its questions.
@@ -124,7 +131,7 @@ def dpg(
     if questions is None:
         raise UsageError("--answers and --images need the csv", "add --questions dpg_bench.csv")
     if answers is not None:
-        _score_answers(questions, answers, mode, pic_num, (out, score), vqa, as_json)
+        _score_answers(questions, answers, mode, pic_num, (out, score), vqa, against, as_json)
     elif images is not None:
         _look_at_pictures(questions, images, mode)
 
@@ -150,6 +157,7 @@ def imgedit(
     ] = None,
     score: ScoreFile = None,
     judge: Annotated[str, typer.Option(help="What model judged, as its server named it.")] = "",
+    against: Against = None,
     as_json: AsJson = False,
 ) -> None:
     """Score ImgEdit-Bench's Basic suite from a judge's stored replies.
@@ -164,21 +172,23 @@ def imgedit(
         _look_at_edits(images, types)
     else:
         source = (replies, results, types)
-        _score_replies(source, mode, (out, score), judge, as_json)
+        _score_replies(source, mode, (out, score), judge, against, as_json)
 
 
 def _judge_detections(
     detections: Path,
-    out: Path | None,
-    score: Path | None,
+    places: tuple[Path | None, Path | None],
     official: Path | None,
     prompts: Path | None,
     networks: tuple[str, str],
+    against: Path | None,
     as_json: bool,
 ) -> None:
     from janus4o.evaluate.evidence import write_lines, write_new
     from janus4o.evaluate.geneval.scoring import judge_file, score_detections
+    from janus4o.evaluate.geneval.summary import by_prompt
 
+    out, score = places
     scored, problems = judge_file(detections)
     if out is not None:
         write_lines(out, (one.to_json() for one in scored))
@@ -187,18 +197,26 @@ def _judge_detections(
     if not scored:
         _report(problems)
     result = score_detections(detections, scored, problems, prompts, *networks)
+    if against is not None:
+        here, there = (
+            by_prompt([one.result for one in judged]) for judged in (scored, judge_file(against)[0])
+        )
+        result = _compare(result, here, there, against)
     _finish(result, _beside(score, out), as_json, _geneval_rows(result))
 
 
-def _sum_up_results(results: Path, score: Path | None, as_json: bool) -> None:
+def _sum_up_results(results: Path, score: Path | None, against: Path | None, as_json: bool) -> None:
     from janus4o.evaluate.geneval.scoring import score_results
-    from janus4o.evaluate.geneval.summary import official_text, read_results
+    from janus4o.evaluate.geneval.summary import by_prompt, official_text, read_results
 
     found, problems = read_results(results)
     if not found:
         _report(problems)
     text = official_text(found)
     result = score_results(results, found, problems)
+    if against is not None:
+        there = by_prompt(read_results(against)[0])
+        result = _compare(result, by_prompt(found), there, against)
     _report(result.problems)
     if score is not None:
         result.write(score)
@@ -206,6 +224,7 @@ def _sum_up_results(results: Path, score: Path | None, as_json: bool) -> None:
         console.json(result.to_json())
     else:
         console.say(text.rstrip("\n"))
+        _say_difference(result)
         console.note(result.caveat)
 
 
@@ -284,21 +303,33 @@ def _score_answers(
     pic_num: int | None,
     places: tuple[Path | None, Path | None],
     vqa: str,
+    against: Path | None,
     as_json: bool,
 ) -> None:
     from janus4o.evaluate.dpg.questions import read_rows
-    from janus4o.evaluate.dpg.scoring import read_answers, score_file, score_run, tiles_in
+    from janus4o.evaluate.dpg.scoring import (
+        by_prompt,
+        read_answers,
+        score_file,
+        score_run,
+        tiles_in,
+    )
     from janus4o.evaluate.evidence import write_object
 
     out, score = places
     stored = read_answers(answers)
     tiles = tiles_in(stored) if pic_num is None else pic_num
-    run = score_run(read_rows(questions), list(stored), stored, tiles, mode)
+    asked = read_rows(questions)
+    run = score_run(asked, list(stored), stored, tiles, mode)
     if out is not None:
         write_object(out, run.to_json())
     if run.score is None:
         _report(run.problems)
     result = score_file(run, [questions, answers], vqa, tiles)
+    if against is not None:
+        theirs = read_answers(against)
+        other = score_run(asked, list(theirs), theirs, tiles, mode)
+        result = _compare(result, by_prompt(run), by_prompt(other), against, 100)
     groups = {**result.scores["l1"], "overall": {**result.scores["overall"], "n": result.n}}
     prompts = {"overall": result.scores["overall"]["prompts"]}
     rows = [
@@ -323,11 +354,12 @@ def _score_replies(
     mode: ReplyMode,
     places: tuple[Path | None, Path | None],
     judge: str,
+    against: Path | None,
     as_json: bool,
 ) -> None:
     from janus4o.evaluate.evidence import write_lines
     from janus4o.evaluate.imgedit.edits import read_edits
-    from janus4o.evaluate.imgedit.scoring import judge_lines, judge_results, score_file
+    from janus4o.evaluate.imgedit.scoring import by_edit, judge_lines, judge_results, score_file
 
     replies, results, types = source
     out, score = places
@@ -344,6 +376,10 @@ def _score_replies(
         _report(problems)
     evidence = [path for path in source if path is not None]
     result = score_file(judged, problems, evidence, mode, judge, list(edits.values()))
+    if against is not None:
+        lines = results is None
+        theirs = judge_lines(against, mode) if lines else judge_results(against, edits, mode)
+        result = _compare(result, by_edit(judged), by_edit(theirs[0]), against)
     table = {**result.scores["types"], **{k: result.scores[k] for k in ("macro", "micro")}}
     rows = [
         (name, entry["score"], _limits(entry, 2), entry["n"], "")
@@ -362,6 +398,22 @@ def _look_at_edits(images: Path, types: Path) -> None:
     console.say(f"{len(found)} of {len(edits)} edited pictures")
 
 
+def _compare(score: Score, here: Scores, there: Scores, other: Path, scale: float = 1) -> Score:
+    from janus4o.evaluate.paired import difference, with_difference
+
+    return with_difference(score, difference(here, there), other, scale)
+
+
+def _say_difference(score: Score) -> None:
+    found = score.against
+    if found is not None:
+        console.note(
+            f"against {found['file']}: {found['difference']:+.3f} "
+            f"({found['low']:+.3f} to {found['high']:+.3f}), p = {found['p_value']:.4f}, "
+            f"{found['prompts']} prompts"
+        )
+
+
 def _finish(
     score: Score, path: Path | None, as_json: bool, rows: Sequence[tuple[Any, ...]]
 ) -> None:
@@ -375,6 +427,7 @@ def _finish(
     mark = "" if score.comparable else "not comparable"
     marked = [(*row, mark) for row in rows]
     console.table((score.benchmark, "score", "95 %", "n", "prompts", ""), marked)
+    _say_difference(score)
     if score.caveat:
         console.note(score.caveat)
 

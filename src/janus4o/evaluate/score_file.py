@@ -28,6 +28,7 @@ class Score:
         n: what was scored, in its own unit; `unit` names it.
         scores: the benchmark's own table.
         doubt: why it is not comparable, where all networks are named.
+        against: the paired comparison with another system, where one was asked for.
     """
 
     benchmark: str
@@ -42,6 +43,7 @@ class Score:
     scores: dict[str, Any]
     problems: Sequence[Problem] = field(repr=False)
     doubt: str = "other networks or options than the official ones"
+    against: dict[str, Any] | None = None
 
     @property
     def caveat(self) -> str:
@@ -72,6 +74,7 @@ class Score:
             "unit": self.unit,
             "confidence": CONFIDENCE,
             "scores": self.scores,
+            "against": self.against,
             "unscored": self.unscored,
             "problems": problems_to_json(self.problems),
         }

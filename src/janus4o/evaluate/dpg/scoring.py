@@ -198,6 +198,11 @@ def score_file(run: Run, evidence: Sequence[Path], vqa: str = "", tiles: int = 1
     )
 
 
+def by_prompt(run: Run) -> dict[str, tuple[str, float]]:
+    """Item → its score 0–1; there is one group."""
+    return {item: ("", score) for item, score in _item_means(run.pictures).items()}
+
+
 def _questions_of(questions: Questions, item: str) -> Mapping[int, Any]:
     if item in questions.unusable:
         raise DataError(questions.unusable[item], "")

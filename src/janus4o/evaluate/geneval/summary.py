@@ -143,6 +143,14 @@ def summary_to_json(summary: Summary, comparable: bool) -> dict[str, Any]:
     }
 
 
+def by_prompt(results: Sequence[Result]) -> dict[str, tuple[str, float]]:
+    """Prompt → its tag and the share of its pictures that are correct."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.prompt_key, []).append(result)
+    return {key: (same[0].tag, _share(r.correct for r in same)) for key, same in groups.items()}
+
+
 def _counts(score: TagScore) -> dict[str, int]:
     return {"correct": score.correct, "n": score.n, "prompts": score.prompts}
 

@@ -117,6 +117,15 @@ def means(judged: Iterable[Judged]) -> Means:
     )
 
 
+def by_edit(judged: Iterable[Judged]) -> dict[str, tuple[str, float]]:
+    """Key → its type and average, of what could be read."""
+    return {
+        one.edit.key: (one.edit.type, one.reading.average)
+        for one in judged
+        if one.reading.average is not None
+    }
+
+
 def score_file(
     judged: Sequence[Judged],
     problems: Sequence[Problem],
