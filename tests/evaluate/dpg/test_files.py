@@ -35,6 +35,14 @@ def test_the_csv_keeps_its_commas_and_quotes(files):
     assert len(rows) == 3
 
 
+def test_quotes_are_read_as_leniently_as_pandas_does(tmp_path):
+    odd = HEADER + 'a,"one" two,,1,0,e,w,t,Is there a "dog"?\r\n\r\nb,x,,1,0,e,w,t,q'
+    (tmp_path / "q.csv").write_bytes(odd.encode())
+    rows = read_rows(tmp_path / "q.csv")
+    assert [row["text"] for row in rows] == ["one two", "x"]
+    assert rows[0]["question_natural_language"] == 'Is there a "dog"?'
+
+
 @pytest.mark.parametrize(
     "text", ["", "a,b\n1,2\n", HEADER + 'a,"never closed', CSV + "b,x,,2,0,e,w,t,q,one more\n"]
 )

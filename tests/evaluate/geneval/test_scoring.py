@@ -171,6 +171,14 @@ def test_a_half_written_results_file_says_so(golden, tmp_path, capsys):
     assert "line 13 is not JSON" in captured.err.replace(":", "")
 
 
+def test_correct_may_be_a_number_of_one_bit(tmp_path):
+    line = {"tag": "colors", "metadata": "m", "correct": 1}
+    lines = [line, {**line, "correct": 0}, {**line, "correct": 2}, {**line, "correct": [1]}]
+    results, problems = read_results(write(tmp_path / "r.jsonl", *lines))
+    assert [one.correct for one in results] == [True, False]
+    assert len(problems) == 2
+
+
 def test_nothing_to_score_is_an_error(tmp_path, capsys):
     for text in ("", "{", "[]\n"):
         path = write(tmp_path / "r.jsonl", text)

@@ -76,26 +76,38 @@ class Questions:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Reads the benchmark's csv; raises DataError where it is none, names the line."""
+    """Reads the benchmark's csv.
+
+    Quotes are read as leniently as pandas reads them. A row that is cut off leaves its last cells
+    empty, and is noticed by that.
+
+    Raises:
+        DataError: it has not the benchmark's columns, a row has too many cells, or a quote is never
+            closed.
+    """
+    end = "end of the file"
+    text = read_text(path) + f"\n{end}\n"
     try:
-        lines = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-        header = next(lines, None)
-        if header is None or not set(NEEDED) <= set(header):
-            raise DataError(
-                f"{str(path)!r} has not the columns {', '.join(NEEDED)}", "give dpg_bench.csv"
-            )
-        # A row that is cut off leaves its last cells empty, and is noticed by that.
-        rows: list[Row] = []
-        for cells in lines:
-            if len(cells) > len(header):
-                raise DataError(
-                    f"{path.name} line {lines.line_num} has {len(cells)} cells, not {len(header)}",
-                    "check the quotes of that line",
-                )
-            if cells:
-                rows.append(dict(zip(header, cells + [""] * len(header), strict=False)))
+        lines = list(csv.reader(io.StringIO(text, newline="")))
     except csv.Error as error:
-        raise DataError(f"{path.name}: {error}", "it may be half-written; copy it again") from error
+        raise DataError(f"{path.name}: {error}", "copy the file again") from error
+    if lines.pop() != [end]:  # swallowed by a cell that was never closed
+        raise DataError(
+            f"{path.name} ends inside a quoted cell", "it may be half-written; copy it again"
+        )
+    header = lines[0] if lines else []
+    if not set(NEEDED) <= set(header):
+        raise DataError(
+            f"{str(path)!r} has not the columns {', '.join(NEEDED)}", "give dpg_bench.csv"
+        )
+    rows: list[Row] = []
+    for cells in filter(None, lines[1:]):
+        if len(cells) > len(header):
+            raise DataError(
+                f"{path.name} row {len(rows) + 2} has {len(cells)} cells, not {len(header)}",
+                "check the quotes of that row",
+            )
+        rows.append(dict(zip(header, cells + [""] * len(header), strict=False)))
     return rows
 
 

@@ -135,12 +135,12 @@ def read_folder(
         raise DataError(f"{str(folder)!r} is not a folder", "give the folder that holds 00000/ …")
     samples: list[Sample] = []
     problems: list[Problem] = []
-    seen = set()
+    seen: set[int] = set()
     for entry in sorted(folder.iterdir()):
-        if not (entry.is_dir() and entry.name.isdigit()):
+        if not (entry.is_dir() and entry.name.isdecimal()):
             problems.append(Problem(entry.name, "is no prompt folder", unscored=False))
             continue
-        seen.add(entry.name)
+        seen.add(int(entry.name))
         found = _read_prompt_folder(entry, problems)
         samples += found
         if per_prompt is not None and found and len(found) != per_prompt:
@@ -154,7 +154,7 @@ def read_folder(
             elif found[0].metadata.data != prompts[index].data:
                 problems.append(Problem(entry.name, "has another prompt than the file", False))
     for index in range(len(prompts or ())):
-        if f"{index:0>5}" not in seen:
+        if index not in seen:
             problems.append(Problem(f"{index:0>5}", "the prompt has no folder"))
     if not samples:
         raise DataError(

@@ -100,11 +100,11 @@ def read_results(path: Path) -> tuple[list[Result], list[Problem]]:
     seen: dict[str, str] = {}
     for line in lines:
         tag, key, correct = (line.data.get(name) for name in ("tag", "metadata", "correct"))
-        if not isinstance(tag, str) or not isinstance(key, str) or not isinstance(correct, bool):
+        if not isinstance(tag, str) or not isinstance(key, str) or correct not in (0, 1):
             what = "is not a result: tag, metadata (texts) and correct (true or false) are needed"
             problems.append(Problem(line.where, what))
             continue
-        results.append(Result(tag, key, correct))
+        results.append(Result(tag, key, bool(correct)))
         name = line.data.get("filename")
         if isinstance(name, str) and seen.setdefault(name, line.where) != line.where:
             what = f"{name!r} was on {seen[name]} already; counted again, as the original does"
