@@ -55,6 +55,8 @@ TORCH_FILES = {
     "janus4o.cli.doctor": "which devices there are",
     "janus4o.cli.train": "whether the device asked for is there",
     "janus4o.cli.sketch": "its version, kept beside the base it made",
+    "janus4o.evaluate.geneval.mask2former": "the detector",
+    "janus4o.evaluate.geneval.clip": "the colour classifier",
 }
 """Files outside `TORCH_PARTS` that may import torch, and what they ask it."""
 

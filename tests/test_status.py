@@ -79,7 +79,7 @@ def test_it_stops_saying_run_when_all_is_there(
     assert set(standings(found).values()) == {"done"}
     assert found["next"] == f"open {folder / 'report.html'}"
     details = {stage["name"]: stage["detail"] for stage in found["stages"]}  # type: ignore[attr-defined]
-    assert "step 1,500 of 1,500, t2i loss 0.25" in details["train"]
+    assert "step 1,500 of 1,300, t2i loss 0.25" in details["train"]
     assert details["score"] == "text to image 0.30 → 0.90, editing 0.00 → 1.00"
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from janus4o.evaluate.statistics import Interval, compare, mcnemar, mean, wilson
+from janus4o.evaluate.statistics import Interval, clustered, compare, mcnemar, mean, wilson
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,50 @@ def test_a_clear_loss_is_not_called_kept():
 def test_answers_to_other_questions_cannot_be_compared():
     with pytest.raises(ValueError, match="2 answers against 1"):
         compare([True, False], [True])
+
+
+@given(st.integers(0, 60))
+def test_clusters_of_one_give_nearly_wilson(successes):
+    scores = [1.0] * successes + [0.0] * (60 - successes)
+    ours, plain = clustered(scores, range(60)), wilson(successes, 60)
+    assert ours.score == pytest.approx(plain.score)
+    assert ours.low == pytest.approx(plain.low, abs=0.003)
+    assert ours.high == pytest.approx(plain.high, abs=0.003)
+
+
+def test_copies_of_an_answer_add_nothing():
+    answers = [1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]
+    copied = [score for score in answers for _ in range(4)]
+    once = clustered(answers, range(7))
+    four = clustered(copied, [i // 4 for i in range(28)])
+    assert (four.score, four.low, four.high) == pytest.approx((once.score, once.low, once.high))
+    apart = clustered(copied, range(28))
+    assert apart.high - apart.low < 0.7 * (four.high - four.low)
+
+
+def test_a_perfect_score_of_few_prompts_keeps_its_width():
+    interval = clustered([1.0] * 12, [i // 4 for i in range(12)])
+    assert interval.high == 1.0
+    assert interval.low == pytest.approx(wilson(3, 3).low)
+
+
+def test_another_scale_is_only_a_scale():
+    scores, clusters = [0.2, 0.9, 0.4, 0.6], [0, 0, 1, 2]
+    unit = clustered(scores, clusters)
+    five = clustered([1 + 4 * s for s in scores], clusters, 1, 5)
+    assert five.score == pytest.approx(1 + 4 * unit.score)
+    assert (five.low, five.high) == pytest.approx((1 + 4 * unit.low, 1 + 4 * unit.high))
+    with pytest.raises(ValueError, match="on a scale"):
+        clustered([6], [0], 1, 5)
+
+
+def test_clustered_limits_cover_the_truth_about_as_often_as_they_say():
+    rng = random.Random(1)
+    hits, rounds = 0, 500
+    for _ in range(rounds):
+        # Prompts differ in difficulty: their mean is 0.7, four answers each.
+        prompts = [rng.betavariate(1.4, 0.6) for _ in range(80)]
+        scores = [float(rng.random() < p) for p in prompts for _ in range(4)]
+        interval = clustered(scores, [i // 4 for i in range(320)])
+        hits += interval.low <= 0.7 <= interval.high
+    assert 0.92 <= hits / rounds <= 0.98

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from janus4o.cli import console, pictures
+from janus4o.cli import benchmarks, console, pictures
 from janus4o.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ app = typer.Typer(no_args_is_help=True, help="Score a model on held-out prompts 
 @app.callback()
 def _verbs() -> None:
     """Score a model on held-out prompts and edits."""
+
+
+geneval = app.command("geneval")(benchmarks.geneval)
+dpg = app.command("dpg")(benchmarks.dpg)
+imgedit = app.command("imgedit")(benchmarks.imgedit)
 
 
 @app.command("sketch")

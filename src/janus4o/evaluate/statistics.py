@@ -6,8 +6,9 @@ A score of 0 or 1 still gets a width, which a normal approximation would deny it
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -57,13 +58,7 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
         raise ValueError(f"{successes} successes of {n}")
     if n == 0:
         return Interval(math.nan, 0.0, 1.0)
-    z = _quantile(confidence)
-    p = successes / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return Interval(p, low, high)
+    return Interval(successes / n, *_wilson_limits(successes / n, n, confidence))
 
 
 def mean(parts: Sequence[Interval]) -> Interval:
@@ -82,6 +77,43 @@ def mean(parts: Sequence[Interval]) -> Interval:
     below = math.sqrt(sum((part.score - part.low) ** 2 for part in parts)) / k
     above = math.sqrt(sum((part.high - part.score) ** 2 for part in parts)) / k
     return Interval(score, max(0.0, score - below), min(1.0, score + above))
+
+
+def clustered(
+    scores: Sequence[float],
+    clusters: Iterable[Hashable],
+    low: float = 0.0,
+    high: float = 1.0,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Mean of scores that are not independent: answers to one prompt resemble each other.
+
+    The standard error is that of the clusters' sums (G/(G − 1) corrected). It is turned into the
+    sample size that independent pass-or-fail answers would need for it, and that into Wilson's
+    interval, so that the limits stay on the scale and a perfect score keeps a width. Where the
+    clusters do not differ at all, or there is one only, each counts as one answer.
+
+    Args:
+        clusters: what each score belongs to, in the same order.
+        low, high: ends of the scale.
+
+    Raises:
+        ValueError: no scores, or a score off the scale.
+    """
+    sums: dict[Hashable, list[float]] = {}
+    for score, cluster in zip(scores, clusters, strict=True):
+        if not low <= score <= high:
+            raise ValueError(f"a score of {score} on a scale of {low}–{high}")
+        sums.setdefault(cluster, []).append((score - low) / (high - low))
+    n, groups = len(scores), len(sums)
+    if n == 0:
+        raise ValueError("the mean of no scores")
+    p = min(max(math.fsum(itertools.chain(*sums.values())) / n, 0.0), 1.0)
+    squares = math.fsum((math.fsum(v) - p * len(v)) ** 2 for v in sums.values())
+    variance = squares / n**2 * groups / (groups - 1) if groups > 1 else 0.0
+    size = p * (1 - p) / variance if variance > 1e-18 and 0 < p < 1 else float(groups)
+    bottom, top = _wilson_limits(p, size, confidence)
+    return Interval(math.fsum(scores) / n, low + bottom * (high - low), low + top * (high - low))
 
 
 def compare(
@@ -126,6 +158,15 @@ def _paired_difference(
     below = _join(one.score - one.low, two.high - two.score, phi)
     above = _join(one.high - one.score, two.score - two.low, phi)
     return Interval(d, max(-1.0, d - below), min(1.0, d + above))
+
+
+def _wilson_limits(p: float, n: float, confidence: float) -> tuple[float, float]:
+    z = _quantile(confidence)
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low = 0.0 if p == 0 else max(0.0, centre - half)
+    high = 1.0 if p == 1 else min(1.0, centre + half)
+    return low, high
 
 
 def _join(a: float, b: float, phi: float) -> float:

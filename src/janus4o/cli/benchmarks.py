@@ -1,0 +1,461 @@
+"""`janus4o eval geneval|dpg|imgedit`: official rules over stored evidence.
+
+Scoring runs no network: what a benchmark's networks said is read from a file. `eval geneval --images`
+can run the detector and the classifier that write such a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from janus4o.cli import console
+from janus4o.errors import DataError, UsageError
+from janus4o.evaluate.dpg.mode import Mode
+from janus4o.evaluate.imgedit.mode import Mode as ReplyMode
+
+if TYPE_CHECKING:
+    from janus4o.evaluate.evidence import Problem
+    from janus4o.evaluate.paired import Scores
+    from janus4o.evaluate.score_file import Score
+
+SHOWN_PROBLEMS = 20
+"""Problems shown one by one; a score file lists all of them."""
+
+ScoreFile = Annotated[
+    Path | None,
+    typer.Option("--score", help="Where to write the score file; default beside --out."),
+]
+Against = Annotated[
+    Path | None,
+    typer.Option(help="The same file of another system: test the difference, prompt by prompt."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the score file.")]
+
+
+def geneval(
+    detections: Annotated[
+        Path | None,
+        typer.Option(help="Stored detections and colours, one picture a line: judge them."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="A results file: print the official summary.")
+    ] = None,
+    crops: Annotated[
+        Path | None, typer.Option(help="Pictures, masks and boxes: cut what the classifier sees.")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="A folder in GenEval's layout: say what is in it, or look at it."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Verdicts (a file), or crops (a folder).")
+    ] = None,
+    score: ScoreFile = None,
+    official: Annotated[
+        Path | None, typer.Option(help="With --detections: also write an official results file.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="The official prompt file, to list what is missing.")
+    ] = None,
+    detector: Annotated[str, typer.Option(help="What found the boxes.")] = "",
+    classifier: Annotated[str, typer.Option(help="What named the colours.")] = "",
+    mask2former: Annotated[
+        str, typer.Option(help="With --images: Mask2Former weights, a folder or hub id.")
+    ] = "",
+    clip: Annotated[str, typer.Option(help="With --images: CLIP weights, the same.")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
+    against: Against = None,
+    as_json: AsJson = False,
+) -> None:
+    """Apply GenEval's rules to stored detections, or sum up a results file.
+
+    The networks whose answers are needed are an instance detector with COCO's classes (officially
+    Mask2Former swin-s) and a colour classifier (officially CLIP ViT-L/14). They are run with
+    --images, --mask2former and --clip only, and write the --out that --detections reads.
+    """
+    chosen = {"detections": detections, "results": results, "crops": crops, "images": images}
+    _exactly_one(chosen)
+    if detections is not None:
+        _judge_detections(
+            detections, (out, score), official, prompts, (detector, classifier), against, as_json
+        )
+    elif results is not None:
+        _sum_up_results(results, score or out, against, as_json)
+    elif crops is not None:
+        _write_crops(crops, out)
+    elif images is not None and (mask2former or clip):
+        _run_networks(images, prompts, out, (mask2former, clip, device))
+    elif images is not None:
+        _look_at_folder(images, prompts)
+
+
+def dpg(
+    questions: Annotated[
+        Path | None, typer.Option(help="The benchmark's csv; with --answers or --images.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Stored answers: {file: [per tile {question: answer}]}.")
+    ] = None,
+    cases: Annotated[Path | None, typer.Option(help="Small runs, one a line: score each.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of grids or pictures: say what is in it.")
+    ] = None,
+    mode: Annotated[
+        Mode,
+        typer.Option(help="Aggregation: the published code, without its first bug, or mended."),
+    ] = Mode.OFFICIAL,
+    pic_num: Annotated[
+        int | None, typer.Option(help="Tiles that count, 1-4; default all that have answers.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Scores of every picture, or of every case.")
+    ] = None,
+    score: ScoreFile = None,
+    vqa: Annotated[str, typer.Option(help="What answered the questions.")] = "",
+    against: Against = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score DPG-Bench from stored answers to its questions.
+
+    The network whose answers are needed: one that answers questions about pictures (officially
+    mPLUG of modelscope). It is not run here. The csv is the benchmark's own file.
+    """
+    _exactly_one({"answers": answers, "cases": cases, "images": images})
+    if cases is not None:
+        _score_dpg_cases(cases, mode, out)
+        return
+    if questions is None:
+        raise UsageError("--answers and --images need the csv", "add --questions dpg_bench.csv")
+    if answers is not None:
+        _score_answers(questions, answers, mode, pic_num, (out, score), vqa, against, as_json)
+    elif images is not None:
+        _look_at_pictures(questions, images, mode)
+
+
+def imgedit(
+    replies: Annotated[
+        Path | None, typer.Option(help="Stored replies, {id, edit_type, reply} a line.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="A result.json, {key: reply}; with --types.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of edited pictures: say what is in it.")
+    ] = None,
+    types: Annotated[
+        Path | None, typer.Option(help="basic_edit.json, or {key: edit type}.")
+    ] = None,
+    mode: Annotated[
+        ReplyMode, typer.Option(help="The published parser, or one that reads with care.")
+    ] = ReplyMode.STRICT,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Scores of every edit, one a line.")
+    ] = None,
+    score: ScoreFile = None,
+    judge: Annotated[str, typer.Option(help="What model judged, as its server named it.")] = "",
+    against: Against = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score ImgEdit-Bench's Basic suite from a judge's stored replies.
+
+    The network whose replies are needed: a language model that sees pictures (officially GPT-4o).
+    It is not run here. Prompts and pictures of the suite are the benchmark's own.
+    """
+    _exactly_one({"replies": replies, "results": results, "images": images})
+    if replies is None and types is None:
+        raise UsageError("--results and --images need the edits", "add --types basic_edit.json")
+    if images is not None and types is not None:
+        _look_at_edits(images, types)
+    else:
+        source = (replies, results, types)
+        _score_replies(source, mode, (out, score), judge, against, as_json)
+
+
+def _judge_detections(
+    detections: Path,
+    places: tuple[Path | None, Path | None],
+    official: Path | None,
+    prompts: Path | None,
+    networks: tuple[str, str],
+    against: Path | None,
+    as_json: bool,
+) -> None:
+    from janus4o.evaluate.evidence import write_lines, write_new
+    from janus4o.evaluate.geneval.scoring import judge_file, score_detections
+    from janus4o.evaluate.geneval.summary import by_prompt
+
+    out, score = places
+    scored, problems = judge_file(detections)
+    if out is not None:
+        write_lines(out, (one.to_json() for one in scored))
+    if official is not None:
+        write_new(official, "".join(one.official() + "\n" for one in scored).encode())
+    if not scored:
+        _report(problems)
+    result = score_detections(detections, scored, problems, prompts, *networks)
+    if against is not None:
+        here, there = (
+            by_prompt([one.result for one in judged]) for judged in (scored, judge_file(against)[0])
+        )
+        result = _compare(result, here, there, against)
+    _finish(result, _beside(score, out), as_json, _geneval_rows(result))
+
+
+def _sum_up_results(results: Path, score: Path | None, against: Path | None, as_json: bool) -> None:
+    from janus4o.evaluate.geneval.scoring import score_results
+    from janus4o.evaluate.geneval.summary import by_prompt, official_text, read_results
+
+    found, problems = read_results(results)
+    if not found:
+        _report(problems)
+    text = official_text(found)
+    result = score_results(results, found, problems)
+    if against is not None:
+        there = by_prompt(read_results(against)[0])
+        result = _compare(result, by_prompt(found), there, against)
+    _report(result.problems)
+    if score is not None:
+        result.write(score)
+    if as_json:
+        console.json(result.to_json())
+    else:
+        console.say(text.rstrip("\n"))
+        _say_difference(result)
+        console.note(result.caveat)
+
+
+def _write_crops(crops: Path, out: Path | None) -> None:
+    from janus4o.evaluate.geneval.crops import write_crops
+
+    if out is None:
+        raise UsageError("--crops needs a folder to write to", "add --out DIR")
+    made, problems = write_crops(crops, out)
+    _report(problems)
+    console.say(f"{len(made)} crops in {out}")
+
+
+def _look_at_folder(images: Path, prompts: Path | None) -> None:
+    from janus4o.evaluate.geneval.prompts import prompt_set_hash, read_folder, read_prompts
+
+    known, problems = read_prompts(prompts) if prompts is not None else (None, [])
+    samples, found = read_folder(images, known)
+    _report([*problems, *found])
+    metadata = [sample.metadata for sample in samples]
+    console.say(f"{len(samples)} pictures of {len({one.text for one in metadata})} prompts")
+    console.say(f"prompt set {prompt_set_hash(metadata)}")
+
+
+def _run_networks(
+    images: Path, prompts: Path | None, out: Path | None, networks: tuple[str, str, str]
+) -> None:
+    mask2former, clip, device = networks
+    if out is None or not mask2former or not clip:
+        raise UsageError(
+            "--mask2former, --clip and --out are needed together", "add what is missing"
+        )
+    from janus4o.evaluate.geneval.clip import ClipColours
+    from janus4o.evaluate.geneval.collecting import collect
+    from janus4o.evaluate.geneval.mask2former import Mask2FormerDetector
+    from janus4o.evaluate.geneval.prompts import read_folder, read_prompts
+    from janus4o.model.device import pick_device
+
+    where = str(pick_device(device))
+    known, problems = read_prompts(prompts) if prompts is not None else (None, [])
+    samples, found = read_folder(images, known)
+    detector, colours = Mask2FormerDetector(mask2former, where), ClipColours(clip, where)
+    with console.progress(len(samples), "look", "pictures") as progress:
+        unread = collect(samples, detector, colours, out, lambda done, total: progress.update(done))
+    _report([*problems, *found, *unread])
+    console.say(f"{len(samples) - len(unread)} of {len(samples)} pictures in {out}")
+
+
+def _geneval_rows(score: Score) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = [
+        (tag, entry["score"], _limits(entry), entry["n"], entry["prompts"])
+        for tag, entry in score.scores["tags"].items()
+    ]
+    overall = score.scores["overall"]
+    return [*rows, ("overall", overall["score"], _limits(overall), score.n, score.prompt_set["n"])]
+
+
+def _score_dpg_cases(cases: Path, mode: Mode, out: Path | None) -> None:
+    from janus4o.evaluate.dpg.scoring import score_cases
+    from janus4o.evaluate.evidence import write_lines
+
+    scored, problems = score_cases(cases, mode)
+    _report(problems)
+    if not scored:
+        raise DataError(f"{str(cases)!r} holds no case", "see the problems listed")
+    if out is not None:
+        write_lines(out, scored)
+    rows = [(c["id"], c["dpg_score"], len(c["per_image"]), len(c["failed"])) for c in scored]
+    console.table((f"DPG-Bench, {mode}", "score", "scored", "failed"), rows)
+
+
+def _score_answers(
+    questions: Path,
+    answers: Path,
+    mode: Mode,
+    pic_num: int | None,
+    places: tuple[Path | None, Path | None],
+    vqa: str,
+    against: Path | None,
+    as_json: bool,
+) -> None:
+    from janus4o.evaluate.dpg.questions import read_rows
+    from janus4o.evaluate.dpg.scoring import (
+        by_prompt,
+        read_answers,
+        score_file,
+        score_run,
+        tiles_in,
+    )
+    from janus4o.evaluate.evidence import write_object
+
+    out, score = places
+    stored = read_answers(answers)
+    tiles = tiles_in(stored) if pic_num is None else pic_num
+    asked = read_rows(questions)
+    run = score_run(asked, list(stored), stored, tiles, mode)
+    if out is not None:
+        write_object(out, run.to_json())
+    if run.score is None:
+        _report(run.problems)
+    result = score_file(run, [questions, answers], vqa, tiles)
+    if against is not None:
+        theirs = read_answers(against)
+        other = score_run(asked, list(theirs), theirs, tiles, mode)
+        result = _compare(result, by_prompt(run), by_prompt(other), against, 100)
+    groups = {**result.scores["l1"], "overall": {**result.scores["overall"], "n": result.n}}
+    prompts = {"overall": result.scores["overall"]["prompts"]}
+    rows = [
+        (name, round(entry["score"], 2), _limits(entry, 2), entry["n"], prompts.get(name, ""))
+        for name, entry in groups.items()
+    ]
+    _finish(result, _beside(score, out), as_json, rows)
+
+
+def _look_at_pictures(questions: Path, images: Path, mode: Mode) -> None:
+    from janus4o.evaluate.dpg.questions import read_questions, read_rows
+    from janus4o.evaluate.dpg.tiles import find_pictures
+
+    asked = read_questions(read_rows(questions), mode)
+    sources, problems = find_pictures(images, asked.items)
+    _report([*asked.problems, *problems])
+    console.say(f"pictures of {len(sources)} of {len(asked.items)} prompts")
+
+
+def _score_replies(
+    source: tuple[Path | None, Path | None, Path | None],
+    mode: ReplyMode,
+    places: tuple[Path | None, Path | None],
+    judge: str,
+    against: Path | None,
+    as_json: bool,
+) -> None:
+    from janus4o.evaluate.evidence import write_lines
+    from janus4o.evaluate.imgedit.edits import read_edits
+    from janus4o.evaluate.imgedit.scoring import by_edit, judge_lines, judge_results, score_file
+
+    replies, results, types = source
+    out, score = places
+    edits, problems = read_edits(types) if results is not None and types is not None else ({}, [])
+    if replies is not None:
+        judged, found = judge_lines(replies, mode)
+    else:
+        assert results is not None
+        judged, found = judge_results(results, edits, mode)
+    problems += found
+    if out is not None:
+        write_lines(out, (one.to_json() for one in judged))
+    if all(one.reading.average is None for one in judged):
+        _report(problems)
+    evidence = [path for path in source if path is not None]
+    result = score_file(judged, problems, evidence, mode, judge, list(edits.values()))
+    if against is not None:
+        lines = results is None
+        theirs = judge_lines(against, mode) if lines else judge_results(against, edits, mode)
+        result = _compare(result, by_edit(judged), by_edit(theirs[0]), against)
+    table = {**result.scores["types"], **{k: result.scores[k] for k in ("macro", "micro")}}
+    rows = [
+        (name, entry["score"], _limits(entry, 2), entry["n"], "")
+        for name, entry in table.items()
+        if entry["score"] is not None
+    ]
+    _finish(result, _beside(score, out), as_json, rows)
+
+
+def _look_at_edits(images: Path, types: Path) -> None:
+    from janus4o.evaluate.imgedit.edits import find_pictures, read_edits
+
+    edits, problems = read_edits(types)
+    found, others = find_pictures(images, edits)
+    _report([*problems, *others])
+    console.say(f"{len(found)} of {len(edits)} edited pictures")
+
+
+def _compare(score: Score, here: Scores, there: Scores, other: Path, scale: float = 1) -> Score:
+    from janus4o.evaluate.paired import difference, with_difference
+
+    return with_difference(score, difference(here, there), other, scale)
+
+
+def _say_difference(score: Score) -> None:
+    found = score.against
+    if found is not None:
+        console.note(
+            f"against {found['file']}: {found['difference']:+.3f} "
+            f"({found['low']:+.3f} to {found['high']:+.3f}), p = {found['p_value']:.4f}, "
+            f"{found['prompts']} prompts"
+        )
+
+
+def _finish(
+    score: Score, path: Path | None, as_json: bool, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Lists what went wrong, writes the score file, prints the table or the file."""
+    _report(score.problems)
+    if path is not None:
+        score.write(path)
+    if as_json:
+        console.json(score.to_json())
+        return
+    mark = "" if score.comparable else "not comparable"
+    marked = [(*row, mark) for row in rows]
+    console.table((score.benchmark, "score", "95 %", "n", "prompts", ""), marked)
+    _say_difference(score)
+    if score.caveat:
+        console.note(score.caveat)
+
+
+def _report(problems: Sequence[Problem]) -> None:
+    for problem in problems[:SHOWN_PROBLEMS]:
+        console.warn(str(problem))
+    if len(problems) > SHOWN_PROBLEMS:
+        rest = len(problems) - SHOWN_PROBLEMS
+        console.warn(f"and {rest} more; the score file lists all {len(problems)}")
+
+
+def _beside(score: Path | None, out: Path | None) -> Path | None:
+    """verdicts.jsonl → verdicts.score.json"""
+    if score is not None or out is None:
+        return score
+    return out.with_name(f"{out.stem}.score.json")
+
+
+def _limits(entry: dict[str, Any], digits: int = 3) -> str:
+    return f"{entry['low']:.{digits}f}–{entry['high']:.{digits}f}"
+
+
+def _exactly_one(chosen: dict[str, Path | None]) -> None:
+    given = [f"--{name}" for name, value in chosen.items() if value is not None]
+    if len(given) != 1:
+        names = ", ".join(f"--{name}" for name in chosen)
+        raise UsageError(
+            f"{' and '.join(given) or 'nothing'} given, exactly one of {names} expected",
+            "see --help",
+        )

@@ -1,0 +1,1 @@
+"""GenEval: does a picture show the objects, counts, colours and positions its prompt asks for?"""

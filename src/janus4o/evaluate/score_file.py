@@ -1,0 +1,88 @@
+"""What every score file says besides the scores: of what, over what, made by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from janus4o.evaluate.evidence import Problem, hash_file, problems_to_json, write_object
+from janus4o.evaluate.statistics import CONFIDENCE, Interval
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One scored evidence file.
+
+    Attributes:
+        benchmark, version: name, and the published code whose rules were applied.
+        mode: variant of the rules; empty where there is one only.
+        evidence: the files scored.
+        prompt_set: hash, number of prompts, and whether it is the official set.
+        networks: role → name as the evidence or the caller gave it; empty means nobody said.
+        comparable: whether networks and options are the official ones, so that published rows may
+            stand beside the score.
+        n: what was scored, in its own unit; `unit` names it.
+        scores: the benchmark's own table.
+        doubt: why it is not comparable, where all networks are named.
+        against: the paired comparison with another system, where one was asked for.
+    """
+
+    benchmark: str
+    version: str
+    mode: str
+    evidence: Sequence[Path]
+    prompt_set: dict[str, Any]
+    networks: dict[str, str]
+    comparable: bool
+    n: int
+    unit: str
+    scores: dict[str, Any]
+    problems: Sequence[Problem] = field(repr=False)
+    doubt: str = "other networks or options than the official ones"
+    against: dict[str, Any] | None = None
+
+    @property
+    def caveat(self) -> str:
+        """What must be said beside the number; empty where nothing must."""
+        if self.comparable:
+            return ""
+        unnamed = [role for role, name in self.networks.items() if not name]
+        why = f"{' and '.join(unnamed)} not named" if unnamed else self.doubt
+        return f"not comparable with published rows until calibrated: {why}"
+
+    @property
+    def unscored(self) -> int:
+        """Problems that cost an item its score."""
+        return sum(problem.unscored for problem in self.problems)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "benchmark": self.benchmark,
+            "version": self.version,
+            "mode": self.mode,
+            "evidence": [{"file": path.name, "sha256": hash_file(path)} for path in self.evidence],
+            "prompt_set": self.prompt_set,
+            "networks": self.networks,
+            "comparable": self.comparable,
+            "caveat": self.caveat,
+            "n": self.n,
+            "unit": self.unit,
+            "confidence": CONFIDENCE,
+            "scores": self.scores,
+            "against": self.against,
+            "unscored": self.unscored,
+            "problems": problems_to_json(self.problems),
+        }
+
+    def write(self, path: Path) -> None:
+        """Writes the score file; raises DataError."""
+        write_object(path, self.to_json())
+
+
+def interval_to_json(interval: Interval) -> dict[str, float]:
+    return {"score": interval.score, "low": interval.low, "high": interval.high}
