@@ -23,7 +23,7 @@ def command(
     from janus4o.synth.plan import plan
 
     read = load(recipe, overrides)
-    staff = hire(read)
+    staff = hire(read, asking=False)
     made = plan(read, staff.writer, staff.painter, staff.inspector)
     if as_json:
         console.json(made.to_json())

@@ -79,7 +79,7 @@ def announce(recipe: Recipe) -> None:
         + (f"{steps:,} training steps" if steps else f"{recipe.train.epochs:g} passes of training")
         + f", {recipe.evaluate.prompts_per_task:,} questions a task; in {recipe.folder}"
     )
-    staff, budget = hire(recipe), recipe.synthesis.budget_usd
+    staff, budget = hire(recipe, asking=False), recipe.synthesis.budget_usd
     prices = [price_of(teacher.name) for teacher in (staff.writer, staff.painter)]
     calls = t2i + 2 * edits  # of each teacher; an edit needs a source too
     if None in prices:
