@@ -177,13 +177,16 @@ class Synthesis(_Strict):
     """What to ask the teachers for.
 
     world: `learnable` asks only for scenes the tiny model can learn; `rich` uses the whole sketch
-        world.
+        world; `open` asks for anything, of teachers behind an API.
     hold_out: keep the combinations of the evaluation out of the training data.
     concurrency: calls in flight.
     budget_usd: stop before spending more; None means no limit.
     """
 
-    world: Literal["learnable", "rich"] = "learnable"
+    world: Literal["learnable", "rich", "open"] = "learnable"
+    vocabulary: str | None = Field(
+        None, description="YAML file of what the open world is asked for; None is the shipped one"
+    )
     hold_out: bool = True
     text_to_image: TextToImage = TextToImage()
     editing: Editing = Editing()
@@ -290,7 +293,8 @@ class Recipe(_Strict):
     def content(self) -> dict[str, Any]:
         """What determines the samples: teachers, seed, and of synthesis all but counts and limits."""
         synthesis = self.synthesis.model_dump(mode="json")
-        for key in ("concurrency", "budget_usd"):
+        # The vocabulary counts by what is in it, not by where it lies.
+        for key in ("concurrency", "budget_usd", "vocabulary"):
             synthesis.pop(key)
         synthesis["text_to_image"].pop("count")
         synthesis["editing"].pop("count")

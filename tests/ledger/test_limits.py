@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import random
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -101,7 +102,7 @@ def test_no_window_is_over_and_ten_minutes_are_used_to_97_percent(
 
 def test_a_call_larger_than_the_limit_goes_alone() -> None:
     arrived = calls(Limits(tokens=1000), 6, 3, lambda rng: (0, 2500))
-    gaps = [b.sent - a.sent for a, b in zip(arrived, arrived[1:], strict=False)]
+    gaps = [b.sent - a.sent for a, b in pairwise(arrived)]
     assert min(gaps) > 60.0
 
 

@@ -24,7 +24,7 @@ from openai.types.image_edit_params import ImageEditParamsBase
 from openai.types.image_generate_params import ImageGenerateParamsBase
 from openai.types.images_response import ImagesResponse
 
-from janus4o.exchange import Picture, PaintRequest, Refusal, WriteRequest
+from janus4o.exchange import PaintRequest, Picture, Refusal, WriteRequest
 from janus4o.sketch.teacher import SketchPainter, SketchWriter
 
 CHAT, DRAW, EDIT, MODELS = (
@@ -118,7 +118,7 @@ class FaultServer:
 
         def work() -> None:
             asyncio.set_event_loop(loop)
-            loop.create_task(serve())
+            loop.run_until_complete(serve())
             loop.run_forever()
             servers[0].close()
             for task in asyncio.all_tasks(loop):

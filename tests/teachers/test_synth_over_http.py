@@ -178,7 +178,7 @@ def test_another_model_under_the_same_name_stops_this_run_and_the_next(
     serve: Serve, ask: Ask, wire: ModuleType, tmp_path: Path
 ) -> None:
     server = serve(faults=lambda asked: wire.Fault("drift") if asked.number > 8 else None)
-    with pytest.raises(Refused, match="answers as 'other-9', not as '(scribe|brush)-1"):
+    with pytest.raises(Refused, match=r"answers as 'other-9', not as '(scribe|brush)-1"):
         make(ask(server.url, 8, 0), tmp_path)
     asked = len(server.asked)
     with pytest.raises(Refused, match="other-9"):
@@ -193,7 +193,7 @@ def test_a_model_that_is_not_the_one_asked_for_is_never_used(
     serve: Serve, ask: Ask, tmp_path: Path
 ) -> None:
     server = serve(chat_model="gemini-3.8-flash")
-    with pytest.raises(Refused, match="'scribe-1' answers as 'gemini-3.8-flash'"):
+    with pytest.raises(Refused, match=r"'scribe-1' answers as 'gemini-3\.8-flash'"):
         make(ask(server.url, 3, 0), tmp_path)
     make(ask(server.url, 3, 0, writer={"served": "gemini-3.8-flash"}), tmp_path)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from janus4o.recipe import Recipe
 from janus4o.records import Row
+from janus4o.synth import vocabulary
 from janus4o.synth.prompts import DIGEST
 
 
@@ -105,7 +106,10 @@ class CallFailed(Exception):
 
 def content_of(recipe: Recipe) -> dict[str, Any]:
     """Everything that determines the samples: the recipe's part and this package's texts."""
-    return {**recipe.content(), "templates": DIGEST}
+    content = {**recipe.content(), "templates": DIGEST}
+    if recipe.synthesis.world == "open":
+        content["vocabulary"] = vocabulary.digest(recipe.synthesis.vocabulary)
+    return content
 
 
 def name_samples(recipe: Recipe) -> SampleNames:

@@ -84,7 +84,7 @@ async def draw(
     calls.reach(State.WRITTEN)
     prompt = f"{form} {written.text}" if form else written.text
     painted = await calls.paint(f"{prefix}paint", prompt)
-    pixels = check_picture(painted.picture.data, setting.size)
+    pixels = check_picture(painted.picture.data, setting.exact_size)
     check_not_flat(pixels)
     setting.inspector.check_caption(prompt, pixels)
     return Drawn(asked_for, asked, prompt, written.model, painted, pixels)
