@@ -52,6 +52,7 @@ class Asked:
     pictures: tuple[bytes, ...] = ()
     key: str = ""
     at: float = 0.0
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class FaultServer:
             return await _send(writer, 200, {"object": "list", "data": data})
         fields, pictures = _read_body(headers, body)
         key = headers.get("authorization", "").removeprefix("Bearer ")
-        asked = Asked(len(self.asked), path, fields, pictures, key, now)
+        asked = Asked(len(self.asked), path, fields, pictures, key, now, headers)
         self.asked.append(asked)
         self.early += self._closed_at + GRACE < now < self._closed_until
         fault = self.faults(asked)

@@ -68,7 +68,11 @@ def scene(prompt: str = "a red circle", size: int = 64) -> Picture:
     return reply.picture
 
 
-def test_a_writer_writes_and_is_paid_for(serve: Serve, ask: Ask, canary: str) -> None:
+def test_a_writer_writes_and_is_paid_for(
+    serve: Serve, ask: Ask, canary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "https://elsewhere.example")  # none of them may count
     server = serve()
     reply = say(ask(server.url), WriteRequest(PROMPT, seed=5))
     assert isinstance(reply, WriteReply)
@@ -80,6 +84,7 @@ def test_a_writer_writes_and_is_paid_for(serve: Serve, ask: Ask, canary: str) ->
     assert asked.key == canary
     assert asked.fields["model"] == "scribe-1"
     assert asked.fields["seed"] == 5
+    assert not {"openai-organization", "openai-project"} & asked.headers.keys()
 
 
 def test_pictures_and_a_schema_are_sent_and_answered(serve: Serve, ask: Ask) -> None:

@@ -91,13 +91,12 @@ class _Client:
         self._client = openai.AsyncOpenAI(
             api_key=key,
             base_url=server.base_url or "https://api.openai.com/v1",
-            # Nothing but the recipe decides where requests go and under whose account.
-            organization="",
-            project="",
             max_retries=0,
             timeout=httpx2.Timeout(server.timeout, connect=min(10.0, server.timeout)),
             http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=False),
         )
+        # Nothing but the recipe and its key decides under whose account: not other variables.
+        self._client.organization = self._client.project = None
         self._known = registry.find(server.model)
         self._rates = server.price or (self._known.rates if self._known else None)
 
