@@ -61,7 +61,7 @@ class Fault:
 
     Attributes:
         kind: status (with `status`, `code`, `retry_after`), reset, hang, truncate, html, garbage,
-            refusal, filter, length, drift, none, two, not_a_picture, address, echo_key.
+            refusal, chatter, filter, length, drift, none, two, not_a_picture, address, echo_key.
         delay: seconds before anything is said.
     """
 
@@ -250,7 +250,10 @@ class FaultServer:
             text = f"{text} {asked.key}"
         finish = {"filter": "content_filter", "length": "length"}.get(fault.kind, "stop")
         if asked.fields.get("response_format") and text is not None:
-            text = json.dumps({"prompt": text})
+            schema = asked.fields["response_format"]["json_schema"]["schema"]
+            text = json.dumps({next(iter(schema["properties"])): text})
+        if fault.kind == "chatter":
+            text = f"Certainly! {text}"
         count = {"none": 0, "two": 2}.get(fault.kind, 1)
         message = {"role": "assistant", "content": text, "refusal": refusal}
         out = 20 + len(text or "")

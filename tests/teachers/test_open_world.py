@@ -21,7 +21,7 @@ from janus4o.exchange import PaintReply, PaintRequest, Picture, WriteReply, Writ
 from janus4o.images import save_png
 from janus4o.recipe import Recipe, load
 from janus4o.rows import open_rows
-from janus4o.synth import vocabulary
+from janus4o.synth import vocabulary, writing
 from janus4o.synth.plan import plan
 from janus4o.synth.prompts import TASK_MEANINGS
 from janus4o.synth.runner import run
@@ -47,11 +47,12 @@ class Storyteller:
     """Writes what it was given, as a language model would."""
 
     async def write(self, request: WriteRequest) -> WriteReply:
-        label, _, rest = request.prompt.rpartition("\n")[2].partition(": ")
-        if label == "Attributes":
-            things = json.loads(rest)["objects"]
+        lines = dict(line.partition(": ")[::2] for line in request.prompt.splitlines())
+        if "Attributes" in lines:
+            things = json.loads(lines["Attributes"])["objects"]
             return WriteReply(" and ".join(thing["category"] for thing in things), "x")
-        return WriteReply(f"edit {zlib.crc32(request.pictures[0].data) % 997}: {rest}", "x")
+        number = zlib.crc32(request.pictures[0].data) % 997
+        return WriteReply(f"edit {number}: {lines['Meaning']}", "x")
 
 
 class Dauber:
@@ -89,6 +90,55 @@ def test_a_data_set_of_the_open_world_over_http(serve: Serve, ask: Ask, tmp_path
             assert set(row.input_prompt.split(" and ")) & known
         elif row.provenance is not None:
             assert row.provenance.task in TASKS
+
+
+def test_a_malformed_answer_is_shown_to_its_writer_once(
+    serve: Serve, ask: Ask, tmp_path: Path, wire: Any
+) -> None:
+    def once(asked: Any) -> Any:
+        spoilt = "cannot be used" not in str(asked.fields.get("messages"))
+        return wire.Fault("chatter") if spoilt and asked.number % 2 == 0 else None
+
+    server = serve(writer=Storyteller(), painter=Dauber(), faults=once)
+    recipe = ask(server.url, **open_synthesis())
+    staff = hire(recipe)
+    outcome = run(recipe, tmp_path / "a", staff.writer, staff.painter)
+    assert outcome.tally.ends.keys() <= {"rejected: duplicate"}
+    mended = [asked for asked in server.asked if "Certainly!" in str(asked.fields.get("messages"))]
+    assert mended
+    assert "it is not JSON" in str(mended[0].fields["messages"])
+    for row in open_rows(tmp_path / "a"):
+        assert "Certainly" not in row.input_prompt
+
+    def half(asked: Any) -> Any:
+        return wire.Fault("chatter") if int(asked.fields.get("seed") or 0) % 2 else None
+
+    server = serve(writer=Storyteller(), painter=Dauber(), faults=half)
+    recipe = ask(server.url, **open_synthesis())
+    staff = hire(recipe)
+    outcome = run(recipe, tmp_path / "b", staff.writer, staff.painter)
+    assert outcome.tally.ends["refused: malformed"] > 0
+    assert len(open_rows(tmp_path / "b")) == 10
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        ('{"text": " a  red\\n circle "}', ""),
+        ("certainly!", "not JSON"),
+        ('{"text": "a"} and more', "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('["a"]', "the one key"),
+        ('{"text": "a", "mood": "b"}', "the one key"),
+        ('{"prompt": "a"}', "the one key"),
+        ('{"text": 5}', "not a string"),
+        ('{"text": " "}', "empty"),
+        (json.dumps({"text": "a" * 4001}), "longer"),
+    ],
+)
+def test_answers_are_checked(answer: str, fault: str) -> None:
+    text, found = writing.read(answer)
+    assert (fault in found) if fault else (text, found) == ("a red circle", "")
 
 
 def test_all_dimensions_are_asked_for_and_people_have_no_colour(ask: Ask) -> None:

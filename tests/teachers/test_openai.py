@@ -261,22 +261,11 @@ def test_a_no_is_an_answer(
     assert blocked.billed_usd == 0.0
 
 
-def test_a_reply_that_is_not_json_where_json_was_asked_for(serve: Serve, ask: Ask) -> None:
-    class Chatty:
-        async def write(self, request: WriteRequest) -> WriteReply:
-            return WriteReply("unused", "x")
+def test_a_fence_around_json_is_taken_off(serve: Serve, ask: Ask, wire: ModuleType) -> None:
+    from janus4o.teachers.openai import _without_fence
 
-    server = serve(writer=Chatty(), chat_model="scribe-1")
-    request = WriteRequest(PROMPT, schema={"type": "object"})
-    reply = say(ask(server.url), request)
-    assert json.loads(reply.text) == {"prompt": "unused"}  # type: ignore[union-attr]
-    from janus4o.exchange import Usage
-    from janus4o.teachers.openai import _one_object
-
-    assert _one_object('```json\n{"a": 1}\n```', Usage()) == '{"a": 1}'
-    for wrong in ("certainly!", "[1]", "[" * 100_000, '{"a": 1} and more'):
-        with pytest.raises(Unanswered, match="JSON"):
-            _one_object(wrong, Usage())
+    assert _without_fence('```json\n{"a": 1}\n```') == '{"a": 1}'
+    assert _without_fence(' {"a": "```"} ') == '{"a": "```"}'
 
 
 # addresses

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 from janus4o.errors import BudgetStop, ImageError, Interrupted, Janus4oError, Refused
 from janus4o.exchange import (
@@ -147,15 +148,21 @@ class Calls:
         """The sample got this far."""
         self._teachers.store.update(Standing(self.sample, state))
 
-    async def write(self, stage: str, prompt: str, pictures: tuple[Picture, ...] = ()) -> Written:
-        """Asks the writer.
+    async def write(
+        self,
+        stage: str,
+        prompt: str,
+        pictures: tuple[Picture, ...] = (),
+        schema: Mapping[str, Any] | None = None,
+    ) -> Written:
+        """Asks the writer; with a schema, for a JSON object.
 
         Raises:
             TeacherRefused, CallFailed: it said no, or nothing.
         """
         writer = self._teachers.writer
         seed = self.sample.stage_seed(stage)
-        asked = WriteRequest(prompt, pictures, seed)
+        asked = WriteRequest(prompt, pictures, seed, schema)
         attempt, _ = await self._ask(
             stage,
             Role("writer", writer, self._teachers),

@@ -7,7 +7,7 @@ Here the instruction must do the task, and the edit is checked against it.
 from __future__ import annotations
 
 from janus4o.records import Provenance, Row
-from janus4o.synth import attributes, prompts
+from janus4o.synth import attributes, prompts, writing
 from janus4o.synth.calls import Calls
 from janus4o.synth.checks import check_changed, check_not_flat, check_picture
 from janus4o.synth.pipelines import prompt_first
@@ -28,7 +28,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
         asked_for.attributes, calls, setting, "source.", asked_for.form
     )
     asked = prompts.editing(task)
-    written = await calls.write("write", asked, (source.painted.picture,))
+    written = await writing.write(calls, setting, "write", asked, (source.painted.picture,))
     calls.reach(State.WRITTEN)
     painted = await calls.paint("paint", written.text, (source.painted.picture,))
     calls.reach(State.PAINTED)
