@@ -162,6 +162,11 @@ class Editing(_Strict):
     """Editing samples over drawn sources."""
 
     count: int = Field(8000, ge=0, description="rows wanted")
+    instruction: Literal["imperative", "descriptive"] = Field(
+        "imperative",
+        description="`descriptive` is the paper's form: one sentence about the result that may "
+        "leave the task aside; such rows say that they are loosely tied to it",
+    )
     tasks: dict[str, float] = Field(
         default_factory=lambda: {
             "inpainting_replacement": 1.0,
@@ -298,6 +303,8 @@ class Recipe(_Strict):
             synthesis.pop(key)
         synthesis["text_to_image"].pop("count")
         synthesis["editing"].pop("count")
+        if self.synthesis.editing.instruction == "imperative":
+            synthesis["editing"].pop("instruction")  # as it was before there was a choice
         teachers = self.teachers.model_dump(mode="json")
         for role in ("writer", "painter"):
             if isinstance(teachers[role], dict):

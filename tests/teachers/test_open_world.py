@@ -92,6 +92,35 @@ def test_a_data_set_of_the_open_world_over_http(serve: Serve, ask: Ask, tmp_path
             assert row.provenance.task in TASKS
 
 
+def test_descriptive_instructions_are_the_papers_and_say_so(
+    serve: Serve, ask: Ask, tmp_path: Path
+) -> None:
+    class Describer(Storyteller):
+        async def write(self, request: WriteRequest) -> WriteReply:
+            if "Base task: " in request.prompt:
+                assert "optional" in request.prompt
+                return WriteReply(f"Mist over {zlib.crc32(request.pictures[0].data)}.", "x")
+            return await super().write(request)
+
+    server = serve(writer=Describer(), painter=Dauber())
+    editing = {"count": 4, "tasks": TASKS, "instruction": "descriptive"}
+    recipe = ask(server.url, **open_synthesis(editing=editing))
+    staff = hire(recipe)
+    run(recipe, tmp_path, staff.writer, staff.painter)
+    edits = [row for row in open_rows(tmp_path) if row.is_edit]
+    assert len(edits) == 4
+    for row in edits:
+        assert row.input_prompt.startswith("Mist over")
+        assert row.provenance is not None
+        assert row.provenance.attributes["tied_to_task"] == "loosely"
+    plain = ask(server.url, **open_synthesis())
+    assert name_samples(plain).content != name_samples(recipe).content
+    sketched = ask(server.url, editing={"count": 1, "instruction": "descriptive"})
+    staff = hire(sketched)
+    with pytest.raises(RecipeError, match="imperative instructions only"):
+        plan(sketched, staff.writer, staff.painter)
+
+
 def test_a_malformed_answer_is_shown_to_its_writer_once(
     serve: Serve, ask: Ask, tmp_path: Path, wire: Any
 ) -> None:

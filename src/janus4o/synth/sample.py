@@ -14,7 +14,7 @@ import numpy as np
 from janus4o.recipe import Recipe
 from janus4o.records import Row
 from janus4o.synth import vocabulary
-from janus4o.synth.prompts import DIGEST
+from janus4o.synth.prompts import DESCRIPTIVE_DIGEST, DIGEST
 
 
 class Pipeline(StrEnum):
@@ -109,6 +109,8 @@ def content_of(recipe: Recipe) -> dict[str, Any]:
     content = {**recipe.content(), "templates": DIGEST}
     if recipe.synthesis.world == "open":
         content["vocabulary"] = vocabulary.digest(recipe.synthesis.vocabulary)
+    if recipe.synthesis.editing.instruction == "descriptive":
+        content["descriptive"] = DESCRIPTIVE_DIGEST
     return content
 
 

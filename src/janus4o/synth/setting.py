@@ -31,6 +31,7 @@ class Setting:
         tasks: relative share of each editing task.
         max_categories: the most categories a prompt may ask for.
         size: (width, height) in pixels asked for.
+        descriptive: instructions take the paper's form, in which the task is optional.
     """
 
     world: World | None
@@ -40,6 +41,7 @@ class Setting:
     max_categories: int
     size: tuple[int, int]
     inspector: Inspector
+    descriptive: bool = False
 
     @property
     def exact_size(self) -> tuple[int, int] | None:
@@ -66,6 +68,11 @@ def setting_of(recipe: Recipe, painter: Painter, inspector: Inspector) -> Settin
         reason = NO_TOOL.get(task, "") if world is None else EditTask(task).refused
         if share and reason:
             raise RecipeError(f"synthesis.editing.tasks: {task}: {reason}", "remove this task")
+    if world is not None and editing.instruction == "descriptive":
+        raise RecipeError(
+            "synthesis.editing.instruction: the offline teacher writes imperative instructions only",
+            "take `imperative`, or the open world with teachers behind an API",
+        )
     if editing.count and not sum(editing.tasks.values()) > 0:
         raise RecipeError("synthesis.editing.tasks: all shares are zero", "name a task to ask for")
     return Setting(
@@ -76,4 +83,5 @@ def setting_of(recipe: Recipe, painter: Painter, inspector: Inspector) -> Settin
         min(painter.max_categories, recipe.teachers.max_categories or painter.max_categories),
         recipe.teachers.size,
         inspector,
+        editing.instruction == "descriptive",
     )

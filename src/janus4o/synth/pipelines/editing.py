@@ -1,7 +1,8 @@
 """Editing: a source of its own → a task → the writer's instruction → the painter's edit.
 
 The paper's writer is told that appeal outranks the task, which makes its task labels unreliable.
-Here the instruction must do the task, and the edit is checked against it.
+Here the instruction must do the task, and the edit is checked against it where somebody can tell;
+`instruction: descriptive` is the paper's form, and its rows say so.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     source = await prompt_first.draw(
         asked_for.attributes, calls, setting, "source.", asked_for.form
     )
-    asked = prompts.editing(task)
+    asked = prompts.editing(task, setting.descriptive)
     written = await writing.write(calls, setting, "write", asked, (source.painted.picture,))
     calls.reach(State.WRITTEN)
     painted = await calls.paint("paint", written.text, (source.painted.picture,))
@@ -50,6 +51,8 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
             attributes={
                 "source": source.attributes.to_json(),
                 "source_prompt": source.prompt,
+                # Such an instruction may leave its task aside: the label says what was suggested.
+                **({"tied_to_task": "loosely"} if setting.descriptive else {}),
             },
             write_prompt=asked,
             writer=written.model,
