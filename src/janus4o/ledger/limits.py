@@ -17,7 +17,7 @@ from janus4o.recipe import Limits
 
 WINDOW = 60.0
 """Seconds over which servers count."""
-MARGIN = 0.4
+MARGIN = 1.0
 """Seconds a call counts longer than the window here: one that was slow on its way to the server still
 counts there when it no longer would here."""
 SHRINK = 0.7
