@@ -135,6 +135,10 @@ NOT_RUN = {
     "make hooks": "changes the checkout, needs a package index",
     "python3 -m venv": "is filled by the next line",
     "pip install": "needs a package index",
+    "export OPENAI_API_KEY": "is the reader's own key",
+    "janus4o doctor --live": "needs a key; tests/teachers asks a local server",
+    "janus4o synth recipes/first_dollar.yaml": "needs a key; tests/teachers asks a local server",
+    "janus4o status runs/first_dollar": "shows what the line before it would have made",
 }
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 

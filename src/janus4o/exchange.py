@@ -2,13 +2,17 @@
 
 Every teacher (a paid API, the offline sketch world, our own model) speaks these types and nothing
 else: text and encoded pictures in, text and encoded pictures out. A refusal is an answer, not an
-error: it was asked, it may have been paid for, and it must be recorded.
+error: it was asked, it may have been paid for, and it must be recorded. `Unanswered` is raised
+where no usable answer came.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+from janus4o.errors import Janus4oError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,13 @@ class WriteRequest:
         prompt: the whole user message, exactly as sent.
         pictures: pictures the message is about, in order.
         seed: what the teacher should draw its randomness from, where it supports one.
+        schema: JSON schema of an object; the reply's text is then such an object.
     """
 
     prompt: str
     pictures: tuple[Picture, ...] = ()
     seed: int = 0
+    schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,14 @@ class PaintRequest:
 
     Attributes:
         size: (width, height) in pixels, or None for the teacher's own choice.
+        mask: PNG of the first source's size; where it is transparent, the picture may change.
     """
 
     prompt: str
     sources: tuple[Picture, ...] = ()
     size: tuple[int, int] | None = None
     seed: int = 0
+    mask: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,34 @@ class Refusal:
     message: str
     model: str
     usage: Usage = Usage()
+
+
+class Unanswered(Exception):
+    """A call brought no usable answer; asking again may help.
+
+    Args:
+        usage: what it consumed. `cost_usd` None means that it may have been billed; 0.0 that it
+            was not.
+        limited: the server said that it is asked too often.
+        retry_after: seconds the server wants to be left alone, None where it did not say.
+        stop: what ends the run, where no call can succeed now: a wrong key, an empty account, a
+            model that is gone.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        usage: Usage = Usage(cost_usd=None),
+        *,
+        limited: bool = False,
+        retry_after: float | None = None,
+        stop: Janus4oError | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.usage = usage
+        self.limited = limited
+        self.retry_after = retry_after
+        self.stop = stop
 
 
 class Writer(Protocol):

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from janus4o.errors import RecipeError
 
@@ -25,11 +34,102 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class Rates(_Strict):
+    """What a model costs, US dollars a million tokens; 0 is free.
+
+    input: of text; `image_input` of pictures, None means the same.
+    picture: dollars a picture at 1024×1024 by quality, for what is reserved before a call and for
+        servers that count no tokens; other sizes by their pixels.
+    """
+
+    input: float = Field(ge=0)
+    image_input: float | None = Field(None, ge=0)
+    output: float = Field(0.0, ge=0)
+    picture: dict[str, Annotated[float, Field(ge=0)]] = {}
+
+
+class Limits(_Strict):
+    """What the server allows a minute; None is no limit. Kept in every 60 seconds."""
+
+    requests: int | None = Field(None, ge=1)
+    images: int | None = Field(None, ge=1)
+    tokens: int | None = Field(None, ge=1)
+
+
+NOT_CONTENT = {"base_url", "key", "timeout", "served", "price", "limits", "urls"}
+"""Keys of a server that do not determine what it answers."""
+
+
+class Server(_Strict):
+    """A teacher behind an API.
+
+    api: the wire format; `openai` is spoken by OpenAI, Gemini's compatible endpoint, vLLM, SGLang.
+    base_url: None is OpenAI itself.
+    key: NAME of the environment variable that holds the key, never the key.
+    timeout: seconds without an answer after which a call is given up.
+    served: the model name its answers carry, where that is another than `model`.
+    price: where the package does not know the model's.
+    """
+
+    api: Literal["openai"]
+    model: str = Field(min_length=1)
+    base_url: str | None = Field(None, pattern=r"^https?://[^@?#\s]+$")
+    key: str = Field("OPENAI_API_KEY", pattern=r"^[A-Z][A-Z0-9_]{0,63}$")
+    timeout: float = Field(300.0, gt=0, le=3600)
+    served: str | None = None
+    price: Rates | None = None
+    limits: Limits = Limits()
+    seed: bool = Field(False, description="send the seed; not every server takes one")
+
+    @field_validator("key")
+    @classmethod
+    def _no_key_itself(cls, value: str) -> str:
+        # What keys look like is not a name anybody gives a variable.
+        if len(value) > 24 and "_" not in value:
+            raise ValueError("must be the name of an environment variable")
+        return value
+
+
+class WriterServer(Server):
+    """A language model that sees pictures.
+
+    max_output_tokens: of one answer, thinking included; this much is reserved before a call.
+    effort: how long a thinking model thinks; None leaves it to the server.
+    """
+
+    max_output_tokens: int = Field(2000, ge=16)
+    effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+
+
+class PainterServer(Server):
+    """An image model.
+
+    quality: what the model calls its qualities; None leaves it to the server.
+    urls: fetch pictures that the server answers with as https addresses; never private ones.
+    """
+
+    quality: str | None = None
+    moderation: Literal["auto", "low"] | None = None
+    urls: bool = False
+
+
+def _kind(value: Any) -> str:
+    return "server" if isinstance(value, dict | Server) else "offline"
+
+
+_KINDS = ("offline", "server")
+_Offline = Annotated[Literal["sketch"], Tag("offline")]
+
+
 class Teachers(_Strict):
     """Who writes and who paints. `sketch` is the offline world: exact, free, no key."""
 
-    writer: Literal["sketch"] = "sketch"
-    painter: Literal["sketch"] = "sketch"
+    writer: Annotated[_Offline | Annotated[WriterServer, Tag("server")], Discriminator(_kind)] = (
+        "sketch"
+    )
+    painter: Annotated[_Offline | Annotated[PainterServer, Tag("server")], Discriminator(_kind)] = (
+        "sketch"
+    )
     max_categories: int | None = Field(
         None, ge=1, description="most object categories in one prompt; None takes the painter's own"
     )
@@ -62,6 +162,11 @@ class Editing(_Strict):
     """Editing samples over drawn sources."""
 
     count: int = Field(8000, ge=0, description="rows wanted")
+    instruction: Literal["imperative", "descriptive"] = Field(
+        "imperative",
+        description="`descriptive` is the paper's form: one sentence about the result that may "
+        "leave the task aside; such rows say that they are loosely tied to it",
+    )
     tasks: dict[str, float] = Field(
         default_factory=lambda: {
             "inpainting_replacement": 1.0,
@@ -77,13 +182,16 @@ class Synthesis(_Strict):
     """What to ask the teachers for.
 
     world: `learnable` asks only for scenes the tiny model can learn; `rich` uses the whole sketch
-        world.
+        world; `open` asks for anything, of teachers behind an API.
     hold_out: keep the combinations of the evaluation out of the training data.
     concurrency: calls in flight.
     budget_usd: stop before spending more; None means no limit.
     """
 
-    world: Literal["learnable", "rich"] = "learnable"
+    world: Literal["learnable", "rich", "open"] = "learnable"
+    vocabulary: str | None = Field(
+        None, description="YAML file of what the open world is asked for; None is the shipped one"
+    )
     hold_out: bool = True
     text_to_image: TextToImage = TextToImage()
     editing: Editing = Editing()
@@ -190,13 +298,22 @@ class Recipe(_Strict):
     def content(self) -> dict[str, Any]:
         """What determines the samples: teachers, seed, and of synthesis all but counts and limits."""
         synthesis = self.synthesis.model_dump(mode="json")
-        for key in ("concurrency", "budget_usd"):
+        # The vocabulary counts by what is in it, not by where it lies.
+        for key in ("concurrency", "budget_usd", "vocabulary"):
             synthesis.pop(key)
         synthesis["text_to_image"].pop("count")
         synthesis["editing"].pop("count")
+        if self.synthesis.editing.instruction == "imperative":
+            synthesis["editing"].pop("instruction")  # as it was before there was a choice
+        teachers = self.teachers.model_dump(mode="json")
+        for role in ("writer", "painter"):
+            if isinstance(teachers[role], dict):
+                teachers[role] = {
+                    key: value for key, value in teachers[role].items() if key not in NOT_CONTENT
+                }
         return {
             "seed": self.seed,
-            "teachers": self.teachers.model_dump(mode="json"),
+            "teachers": teachers,
             "synthesis": synthesis,
         }
 
@@ -248,14 +365,22 @@ def parse(data: dict[str, Any], where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        # A misspelt key first: what is missing is then most likely this one.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        key = ".".join(str(part) for part in first["loc"] if part not in _KINDS)
+        if key.endswith(".key"):  # it may be the key itself, which must not be shown
+            raise RecipeError(
+                f"{where}: {key} is not the NAME of an environment variable",
+                "export the key under a name such as OPENAI_API_KEY and give that name",
+            ) from None
         if first["type"] == "extra_forbidden":
             known = _known_keys(first["loc"][:-1])
             close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
             raise RecipeError(f"{where}: unknown key {key!r}", hint) from None
-        given = repr(first.get("input"))
+        if first["type"] == "missing":
+            raise RecipeError(f"{where}: {key} is missing", "add this key") from None
+        given = repr(first.get("input")) if not key.endswith(".base_url") else "(not shown)"
         given = given if len(given) <= 60 else given[:57] + "..."
         raise RecipeError(f"{where}: {key} = {given}: {first['msg']}", "correct this key") from None
 
@@ -275,8 +400,12 @@ def json_schema() -> dict[str, Any]:
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
     model: Any = Recipe
     for part in loc:
+        if part in _KINDS:
+            continue
         annotation = model.model_fields[str(part)].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
+        options = [annotation]
+        for option in options:  # also what is inside unions and annotations
+            options += getattr(option, "__args__", ())
         model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
     return sorted(model.model_fields)
 

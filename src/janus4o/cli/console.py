@@ -107,6 +107,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = ""
         say("  ".join(parts).rstrip())
 
 
+def cost(likely_usd: float | None, most_usd: float | None) -> str:
+    """What something will cost: "nothing", "$0.31 to $0.90", "unknown: a price is not known"."""
+    if likely_usd is None or most_usd is None:
+        return "unknown: a price is not known"
+    if most_usd == 0:
+        return "nothing"
+    range_usd = (
+        f"${likely_usd:,.2f} to " if round(likely_usd, 2) < round(most_usd, 2) else "at most "
+    )
+    return f"{range_usd}${most_usd:,.2f}, and what is asked again"
+
+
 def duration(seconds: float) -> str:
     """A time span as a person would say it: "0.4 s", "3 min 20 s", "2 h 05 min"."""
     if seconds < 10:

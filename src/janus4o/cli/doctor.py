@@ -10,12 +10,15 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from janus4o.cli import console
-from janus4o.errors import Refused
+from janus4o.errors import Janus4oError, Refused, UsageError
+
+if TYPE_CHECKING:
+    from janus4o.recipe import Recipe, Server
 
 FREE_DISK_WANTED = 2_000_000_000
 """Bytes a run of recipes/sketch.yaml should find free."""
@@ -46,13 +49,33 @@ class Finding:
 
 def command(
     folder: Annotated[Path, typer.Argument(help="Where runs will be written.")] = Path("."),
+    recipe: Annotated[
+        Path | None, typer.Option(help="Look at the teachers of this recipe (YAML) as well.")
+    ] = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Send each teacher of the recipe one small request; costs cents."
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Findings as JSON on stdout.")] = False,
 ) -> None:
     """Look at Python, torch, the optional parts, the base's weights, disk and cores.
 
-    Ends with exit code 4 where something is missing that the offline loop needs.
+    With --recipe also at its teachers: keys, prices, models that are or will be switched off.
+
+    Ends with exit code 4 where something is missing that the offline loop or the recipe needs.
     """
+    from janus4o.recipe import load
+
+    if live and recipe is None:
+        raise UsageError("--live needs teachers to ask", "name a recipe with --recipe")
     findings = examine(folder)
+    if recipe is not None:
+        read = load(recipe)
+        findings += examine_teachers(read)
+        if live and all(finding.state is not State.LACKS for finding in findings):
+            findings += ask_teachers(read)
     if json:
         console.json([asdict(finding) for finding in findings])
     else:
@@ -74,6 +97,7 @@ def examine(folder: Path) -> list[Finding]:
         _package("torch"),
         _package("transformers"),
         _package("safetensors"),
+        _openai(),
         _device(),
         _base(),
         _disk(folder),
@@ -93,6 +117,119 @@ def _package(name: str) -> Finding:
     if name == "transformers" and not version.startswith("5."):
         return Finding(name, State.LACKS, version, "pip install 'transformers>=5.23,<6'")
     return Finding(name, State.WORKS, version)
+
+
+def _openai() -> Finding:
+    if importlib.util.find_spec("openai") is None:
+        remedy = "pip install 'janus4o[openai]' to ask teachers behind an API"
+        return Finding("openai", State.LIMITED, "not installed", remedy)
+    return Finding("openai", State.WORKS, metadata.version("openai"))
+
+
+def examine_teachers(recipe: Recipe) -> list[Finding]:
+    """Keys, prices and ends of the models a recipe names; asks nobody."""
+    import datetime
+
+    from janus4o.recipe import Server
+    from janus4o.teachers import registry
+
+    findings = []
+    for role in ("writer", "painter"):
+        server = getattr(recipe.teachers, role)
+        if not isinstance(server, Server):
+            findings.append(Finding(role, State.WORKS, "sketch: offline, free"))
+            continue
+        if importlib.util.find_spec("openai") is None:
+            findings.append(
+                Finding(
+                    role, State.LACKS, "openai is not installed", "pip install 'janus4o[openai]'"
+                )
+            )
+        if not os.environ.get(server.key):
+            what = f"no key: {server.key} is not in the environment"
+            findings.append(Finding(role, State.LACKS, what, f"export {server.key}=..."))
+        if end := registry.warnings(server.model, datetime.date.today()):
+            findings.append(Finding(role, State.LIMITED, end, "ask for a model that stays"))
+        known = registry.find(server.model)
+        if server.price is None and (known is None or known.rates is None):
+            found = f"the price of {server.model} is not known, so no budget can be kept"
+            remedy = f"janus4o plan prints the line teachers.{role}.price"
+            findings.append(Finding(role, State.LIMITED, found, remedy))
+        elif server.price is None and known is not None:
+            found = f"{server.model}; price of {known.read} from {known.source}"
+            findings.append(Finding(role, State.WORKS, found))
+        else:
+            findings.append(Finding(role, State.WORKS, f"{server.model}; price from the recipe"))
+    return findings
+
+
+def ask_teachers(recipe: Recipe) -> list[Finding]:
+    """One small request to each teacher behind an API, and what its server says of the model."""
+    import asyncio
+
+    from janus4o.recipe import Server
+
+    async def go() -> list[Finding]:
+        return [
+            finding
+            for role in ("writer", "painter")
+            if isinstance(server := getattr(recipe.teachers, role), Server)
+            for finding in await _ask(recipe, role, server)
+        ]
+
+    return asyncio.run(go())
+
+
+async def _ask(recipe: Recipe, role: str, server: Server) -> list[Finding]:
+    from janus4o.exchange import (
+        PaintReply,
+        PaintRequest,
+        Refusal,
+        Unanswered,
+        WriteReply,
+        WriteRequest,
+    )
+    from janus4o.recipe import PainterServer, WriterServer
+    from janus4o.teachers.openai import OpenAIPainter, OpenAIWriter
+
+    what = f"{role}, live"
+    reply: WriteReply | PaintReply | Refusal
+    teacher: OpenAIWriter | OpenAIPainter
+    try:
+        if isinstance(server, WriterServer):
+            teacher = OpenAIWriter(server)
+        else:
+            assert isinstance(server, PainterServer)
+            teacher = OpenAIPainter(server)
+        try:
+            try:
+                ends = (await teacher.models()).get(server.model, "")
+            except Janus4oError:
+                ends = ""  # not every server lists its models
+            if isinstance(teacher, OpenAIWriter):
+                reply = await teacher.write(WriteRequest("Answer with the one word: ready"))
+            else:
+                reply = await teacher.paint(PaintRequest("a red circle", (), recipe.teachers.size))
+        finally:
+            await teacher.close()
+    except Unanswered as failure:
+        stop = failure.stop
+        remedy = stop.remedy if stop else "try again; see to the server"
+        return [Finding(what, State.LACKS, stop.message if stop else str(failure), remedy)]
+    except Janus4oError as error:
+        return [Finding(what, State.LACKS, error.message, error.remedy)]
+    if isinstance(reply, Refusal):
+        return [Finding(what, State.LACKS, f"{reply.category}: {reply.message}", "see its rules")]
+    cost = reply.usage.cost_usd
+    price = "of unknown price" if cost is None else f"${cost:.4f}"
+    found = [Finding(what, State.WORKS, f"answers as {reply.model}, {price}")]
+    if not teacher.serves(reply.model):
+        remedy = f"teachers.{role}.served: {reply.model}, if that is the model you mean"
+        found = [Finding(what, State.LACKS, f"answers as {reply.model}", remedy)]
+    if ends:
+        limited = f"{server.model} is switched off on {ends}, its server says"
+        found.append(Finding(what, State.LIMITED, limited, "ask for a model that stays"))
+    return found
 
 
 def _device() -> Finding:

@@ -18,18 +18,18 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Reckon RECIPE without asking anybody anything: nothing is spent and nothing is written."""
-    from janus4o.cli.teachers import hire
+    from janus4o.cli.teachers import hire, shutdowns
     from janus4o.recipe import load
     from janus4o.synth.plan import plan
 
     read = load(recipe, overrides)
-    staff = hire(read)
+    staff = hire(read, asking=False)
     made = plan(read, staff.writer, staff.painter, staff.inspector)
     if as_json:
         console.json(made.to_json())
         return
     decay = read.synthesis.text_to_image.category_decay
-    cost = "unknown: a price is not known" if made.cost_usd is None else f"${made.cost_usd:.2f}"
+    cost = console.cost(made.likely_usd, made.cost_usd)
     budget = "none" if made.budget_usd is None else f"${made.budget_usd:.2f}"
     rows: list[tuple[str, Any]] = [
         ("run folder", read.folder),
@@ -49,6 +49,9 @@ def command(
         ),
         ("calls", f"{made.write_calls:,} to write, {made.paint_calls:,} to paint, or a few more"),
         ("cost", f"{cost}; budget {budget}"),
+        *(("", f"put into the recipe: {line}") for line in made.prices_wanted),
+        *(("", warning) for warning in shutdowns(read)),
+        ("time", f"about {console.duration(made.seconds)}"),
         ("disk", f"about {made.disk_bytes / 1e6:,.0f} MB for {made.pictures:,} pictures"),
     ]
     console.table(("", ""), rows)

@@ -70,7 +70,8 @@ def command(
 def announce(recipe: Recipe) -> None:
     """What will be done, what it costs and where it goes, before anything happens."""
     from janus4o.cli.teachers import hire
-    from janus4o.ledger.prices import price_of
+    from janus4o.synth.plan import cost
+    from janus4o.synth.setting import setting_of
 
     t2i, edits = recipe.synthesis.text_to_image.count, recipe.synthesis.editing.count
     steps = recipe.train.steps
@@ -79,16 +80,12 @@ def announce(recipe: Recipe) -> None:
         + (f"{steps:,} training steps" if steps else f"{recipe.train.epochs:g} passes of training")
         + f", {recipe.evaluate.prompts_per_task:,} questions a task; in {recipe.folder}"
     )
-    staff, budget = hire(recipe), recipe.synthesis.budget_usd
-    prices = [price_of(teacher.name) for teacher in (staff.writer, staff.painter)]
-    calls = t2i + 2 * edits  # of each teacher; an edit needs a source too
-    if None in prices:
-        cost = "unknown, since a teacher's price is"
-    else:
-        most = sum(calls * price.call_usd for price in prices if price)
-        cost = f"at most ${most:,.2f}, plus what is asked again" if most else "nothing"
+    staff, budget = hire(recipe, asking=False), recipe.synthesis.budget_usd
+    setting = setting_of(recipe, staff.painter, staff.inspector)
+    most, likely = cost(recipe, setting, staff.writer, staff.painter)
+    what = console.cost(likely, most)
     limit = "" if budget is None else f"; it stops before ${budget:,.2f}"
-    console.note(f"cost: {cost}{limit}. Ctrl-C stops it, the same command goes on.")
+    console.note(f"cost: {what}{limit}. Ctrl-C stops it, the same command goes on.")
 
 
 def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:

@@ -97,6 +97,11 @@ def _show_samples(found: Status) -> None:
         f"{spend.input_tokens:,} + {spend.output_tokens:,} tokens, {spend.images:,} pictures, "
         f"${spend.cost_usd:.2f}{unpriced}"
     )
+    if spend.uncertain:
+        console.say(
+            f"{spend.uncertain:,} calls were sent, brought no answer and may have been billed: at "
+            f"most ${spend.uncertain_usd:.2f} more; --json lists them"
+        )
 
 
 def look(folder: Path, found: Status | None) -> list[Stage]:

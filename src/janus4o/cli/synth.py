@@ -74,8 +74,12 @@ def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
                 def show(tally: Tally) -> None:
                     progress.total = tally.total
                     away = sum(tally.ends.values())
+                    refused = sum(n for end, n in tally.ends.items() if end.startswith("refused"))
                     spent = f"${tally.spent_usd:.2f}"
-                    progress.update(tally.done, **{"left out": away, "spent": spent})
+                    if tally.done and tally.spent_usd:
+                        spent += f" of about ${tally.spent_usd / tally.done * tally.total:.2f}"
+                    told = {"left out": away, "spent": spent}
+                    progress.update(tally.done, **({"refused": refused} if refused else {}), **told)
 
                 outcome = run(
                     recipe,

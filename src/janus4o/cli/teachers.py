@@ -18,12 +18,56 @@ class Staff:
     inspector: Inspector
 
 
-def hire(recipe: Recipe) -> Staff:
-    """The teachers of a recipe; `sketch` is the only one so far."""
+def shutdowns(recipe: Recipe) -> list[str]:
+    """A line for each model of the recipe that is or soon will be switched off."""
+    import datetime
+
+    from janus4o.recipe import Server
+    from janus4o.teachers.registry import warnings
+
+    named = (recipe.teachers.writer, recipe.teachers.painter)
+    today = datetime.date.today()
+    found = [warnings(server.model, today) for server in named if isinstance(server, Server)]
+    return [line for line in found if line]
+
+
+def hire(recipe: Recipe, asking: bool = True) -> Staff:
+    """The teachers of a recipe.
+
+    Args:
+        asking: False where they will only be reckoned with; no key is needed then.
+
+    Raises:
+        Refused: a teacher's key or package is not there.
+        RecipeError: its model has no such size, or the world needs other teachers.
+    """
+    from janus4o.errors import RecipeError
+    from janus4o.recipe import PainterServer, WriterServer
     from janus4o.sketch.teacher import SketchPainter, SketchWriter
+    from janus4o.synth.checks import Anything
     from janus4o.synth.inspection import SketchInspector
 
     world, hold_out = recipe.synthesis.world, recipe.synthesis.hold_out
-    return Staff(
-        SketchWriter(world, hold_out), SketchPainter(world, hold_out), SketchInspector(hold_out)
-    )
+    teachers, is_open = recipe.teachers, recipe.synthesis.world == "open"
+    if is_open and "sketch" in (teachers.writer, teachers.painter):
+        raise RecipeError(
+            "synthesis.world: open asks for things the offline teacher does not know",
+            "name a writer and a painter behind an API, or take the world learnable or rich",
+        )
+    sketched = "learnable" if is_open else world
+    writer: Writer = SketchWriter(sketched, hold_out)
+    painter: Painter = SketchPainter(sketched, hold_out)
+    if isinstance(teachers.writer, WriterServer):
+        from janus4o.teachers.openai import OpenAIWriter
+
+        writer = OpenAIWriter(teachers.writer, asking)
+    if isinstance(teachers.painter, PainterServer):
+        from janus4o.teachers.openai import OpenAIPainter
+
+        painter = paints = OpenAIPainter(teachers.painter, asking)
+        if reason := paints.refuses(teachers.size):
+            width, height = teachers.size
+            raise RecipeError(
+                f"teachers.size: {paints.name!r} does not paint {width}×{height}", reason
+            )
+    return Staff(writer, painter, Anything() if is_open else SketchInspector(hold_out))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from janus4o.errors import BudgetStop, Refused
 from janus4o.ledger.prices import Price
 
@@ -18,6 +20,18 @@ class Budget:
         self.limit_usd = limit_usd
         self.spent_usd = spent_usd
         self._reserved_usd = 0.0
+        self._settled = asyncio.Event()
+
+    async def reserve_when_free(self, teacher: str, price: Price | None) -> float:
+        """As `reserve`, but waits while calls in flight may turn out cheaper than was set aside."""
+        while True:
+            try:
+                return self.reserve(teacher, price)
+            except BudgetStop:
+                if self._reserved_usd <= 1e-9:
+                    raise
+            self._settled.clear()
+            await self._settled.wait()
 
     def reserve(self, teacher: str, price: Price | None) -> float:
         """Sets money aside for one call; give it back with `settle`.
@@ -48,3 +62,4 @@ class Budget:
         """Replaces a reservation by what the call cost; an unknown cost counts as all of it."""
         self._reserved_usd -= reserved
         self.spent_usd += reserved if cost_usd is None else cost_usd
+        self._settled.set()

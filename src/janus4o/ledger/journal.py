@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import (
     Column,
@@ -48,6 +48,35 @@ ATTEMPTS = Table(
     Column("started", Float, nullable=False),
     Column("seconds", Float, nullable=False),
 )
+SENT = Table(
+    "sent",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("sample", String, nullable=False),
+    Column("stage", String, nullable=False),
+    Column("teacher", String, nullable=False),
+    Column("request", String, nullable=False),
+    Column("reserved_usd", Float, nullable=False),
+    Column("started", Float, nullable=False),
+)
+"""Calls that cost money, each written before it was sent: what a kill leaves unanswered stands here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A call about to be sent.
+
+    Attributes:
+        reserved_usd: the most it can cost; 0.0 where no budget is kept.
+        started: unix time in seconds; the call's `Attempt` has the same.
+    """
+
+    sample: str
+    stage: str
+    teacher: str
+    request: str
+    reserved_usd: float
+    started: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +109,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Totals over attempts. `unpriced` counts answers of unknown price, not in `cost_usd`."""
+    """Totals over attempts.
+
+    Attributes:
+        unpriced: answers of unknown price, not in `cost_usd`.
+        uncertain: calls sent without an answer that may have been billed all the same; they were
+            sent again. `uncertain_usd` is the most they can have cost, not in `cost_usd`.
+    """
 
     calls: int
     refused: int
@@ -90,6 +125,8 @@ class Spend:
     images: int
     cost_usd: float
     unpriced: int
+    uncertain: int = 0
+    uncertain_usd: float = 0.0
 
 
 _OWN_COLUMNS = tuple(name for name in Attempt.__slots__ if name != "usage")
@@ -127,7 +164,27 @@ def spend(connection: Connection) -> Spend:
             func.count().filter(answered, a.cost_usd.is_(None)),
         )
     ).one()
-    return Spend(*row)
+    doubtful = [call.reserved_usd for call in uncertain(connection)]
+    totals: list[Any] = [*row, len(doubtful), sum(doubtful)]
+    return Spend(*totals)
+
+
+def append_sent(connection: Connection, call: Sent) -> None:
+    connection.execute(insert(SENT), [{name: getattr(call, name) for name in Sent.__slots__}])
+
+
+def uncertain(connection: Connection) -> Iterator[Sent]:
+    """Calls that were sent, brought no answer and may have been billed, oldest first."""
+    s, a = SENT.c, ATTEMPTS.c
+    same = (a.sample == s.sample) & (a.stage == s.stage) & (a.started == s.started)
+    query = (
+        select(SENT)
+        .join_from(SENT, ATTEMPTS, same, isouter=True)
+        .where(a.number.is_(None) | ((a.status == "error") & a.cost_usd.is_(None)))
+        .order_by(s.number)
+    )
+    for row in connection.execute(query).mappings():
+        yield Sent(*(row[name] for name in Sent.__slots__))
 
 
 def _attempt(row: RowMapping) -> Attempt:

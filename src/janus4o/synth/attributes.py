@@ -32,6 +32,7 @@ class Attributes:
         objects: distinct categories.
         composition: where the first of two objects stands, seen from the second, or where on the
             canvas a lone one does.
+        layout: how the whole picture is composed.
     """
 
     objects: tuple[Thing, ...]
@@ -40,6 +41,7 @@ class Attributes:
     lighting: str | None = None
     camera: str | None = None
     composition: str | None = None
+    layout: str | None = None
 
     @property
     def kind(self) -> str:
@@ -67,6 +69,7 @@ class Attributes:
             "lighting": self.lighting,
             "camera": self.camera,
             "composition": self.composition,
+            **({"layout": self.layout} if self.layout else {}),
         }
 
 
@@ -75,7 +78,7 @@ def draw(
 ) -> Attributes:
     """Draws what one prompt asks for.
 
-    Style, lighting and camera are asked for as often as a background is (`shares.background`),
+    Style, lighting, camera and layout are asked for as often as a background is (`shares.background`),
     each on its own, where the taxonomy has values for them.
 
     Args:
@@ -93,8 +96,8 @@ def draw(
     things = tuple(
         Thing(
             names[i],
-            repeats if k == 1 and repeated else 1,
-            maybe(shares.colour, taxonomy.colours),
+            repeats if k == 1 and repeated and names[i] not in taxonomy.people else 1,
+            maybe(shares.colour, () if names[i] in taxonomy.people else taxonomy.colours),
         )
         for i in rng.permutation(len(names))[:k]
     )
@@ -105,6 +108,7 @@ def draw(
         lighting=maybe(shares.background, values(taxonomy.lighting)),
         camera=maybe(shares.background, values(taxonomy.camera)),
         composition=maybe(shares.composition, values(taxonomy.composition)) if k == 2 else None,
+        layout=maybe(shares.background, values(taxonomy.layout)),
     )
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
 
-from janus4o.errors import BudgetStop, ImageError, Janus4oError
+from janus4o.errors import BudgetStop, ImageError, Interrupted, Janus4oError, Refused
 from janus4o.exchange import (
     Painter,
     PaintReply,
     PaintRequest,
     Picture,
     Refusal,
+    Unanswered,
     Usage,
     Writer,
     WriteReply,
@@ -22,16 +26,20 @@ from janus4o.exchange import (
 )
 from janus4o.images import MEDIA_TYPES, kind_of
 from janus4o.ledger.budget import Budget
-from janus4o.ledger.journal import Attempt, Status
-from janus4o.ledger.prices import FREE, price_of
+from janus4o.ledger.journal import Attempt, Sent, Status
+from janus4o.ledger.limits import Call, Pace
+from janus4o.ledger.patience import Patience
+from janus4o.ledger.prices import FREE, Priced, price_of
 from janus4o.prompt import find_fault
 from janus4o.synth.sample import CallFailed, Sample, Standing, State, TeacherRefused
 from janus4o.synth.store import Store
 
-TRIES = 3
-"""Calls without an answer before a sample is given up."""
 FIRST_PAUSE = 0.5
 """Seconds before the second try; doubles with each."""
+SERVED = "served"
+"""Fact of the store: role → the model name its server answers with."""
+
+Turn = AbstractAsyncContextManager[Call | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,10 @@ class Teachers:
 
     Attributes:
         answered: answers of earlier runs by (sample id, stage).
+        paces: role ("writer", "painter") → how often its server may be asked.
         calls: made by this run.
+        gone: a teacher cannot be asked any more; calls in flight are not worth waiting for.
+        stopping: set when the run is to end: nobody waits for a turn or a pause any longer.
     """
 
     writer: Writer
@@ -66,7 +77,65 @@ class Teachers:
     store: Store
     budget: Budget
     answered: Mapping[tuple[str, str], Attempt]
+    paces: Mapping[str, Pace] = field(default_factory=dict)
     calls: int = 0
+    gone: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    served: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.served = self.store.fact(SERVED) or {}
+
+    async def wait(self, seconds: float) -> None:
+        """Sleeps; raises Interrupted as soon as the run is to end."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+        if self.stopping.is_set():
+            raise Interrupted("stopped while waiting for a teacher", "run it again to go on")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One of the two teachers as calls see it: "writer" or "painter"."""
+
+    name: str
+    teacher: Writer | Painter
+    teachers: Teachers
+
+    @property
+    def pace(self) -> Pace | None:
+        return self.teachers.paces.get(self.name)
+
+    def pace_after(self, call: Call, answer: _Answer) -> None:
+        """What an answer says about how often its server may be asked."""
+        pace, failure = self.teachers.paces[self.name], answer.failure
+        used = answer.usage.input_tokens + answer.usage.output_tokens
+        if failure is None or used:
+            pace.correct(call, used or call.tokens)
+        elif failure.limited or failure.retry_after:
+            pace.pause(call, failure.retry_after)
+
+    def check(self, answer: _Answer) -> _Answer:
+        """Answers must keep coming from one model, this run and the next.
+
+        Only of teachers behind a server: what is here cannot change under the same name.
+        """
+        teacher, served = self.teacher, self.teachers.served
+        if answer.status != "ok" or not answer.model or not isinstance(teacher, Priced):
+            return answer
+        known = served.get(self.name)
+        if known is None and teacher.serves(answer.model):
+            served[self.name] = answer.model
+            self.teachers.store.state_fact(SERVED, served)
+        elif known != answer.model:
+            stop = Refused(
+                f"the {self.name} asked for as {teacher.name!r} answers as {answer.model!r}"
+                + (f", not as {known!r} as before" if known else ""),
+                "two models must not be mixed: ask for one that is still served, in a new run "
+                f"folder; or name it as teachers.{self.name}.served if it is the same model",
+            )
+            return _failed(Unanswered(f"drift: {stop.message}", answer.usage, stop=stop))
+        return answer
 
 
 class Calls:
@@ -80,19 +149,27 @@ class Calls:
         """The sample got this far."""
         self._teachers.store.update(Standing(self.sample, state))
 
-    async def write(self, stage: str, prompt: str, pictures: tuple[Picture, ...] = ()) -> Written:
-        """Asks the writer.
+    async def write(
+        self,
+        stage: str,
+        prompt: str,
+        pictures: tuple[Picture, ...] = (),
+        schema: Mapping[str, Any] | None = None,
+    ) -> Written:
+        """Asks the writer; with a schema, for a JSON object.
 
         Raises:
             TeacherRefused, CallFailed: it said no, or nothing.
         """
         writer = self._teachers.writer
         seed = self.sample.stage_seed(stage)
+        asked = WriteRequest(prompt, pictures, seed, schema)
         attempt, _ = await self._ask(
             stage,
-            writer.name,
+            Role("writer", writer, self._teachers),
             _hash(prompt, pictures, seed),
-            lambda: writer.write(WriteRequest(prompt, pictures, seed)),
+            asked,
+            lambda: writer.write(asked),
         )
         return Written(" ".join((attempt.text or "").split()), attempt.model)
 
@@ -104,11 +181,13 @@ class Calls:
         """
         painter, size = self._teachers.painter, self._teachers.size
         seed = self.sample.stage_seed(stage)
+        asked = PaintRequest(prompt, sources, size, seed)
         attempt, picture = await self._ask(
             stage,
-            painter.name,
+            Role("painter", painter, self._teachers),
             _hash(prompt, sources, seed, size),
-            lambda: painter.paint(PaintRequest(prompt, sources, size, seed)),
+            asked,
+            lambda: painter.paint(asked),
         )
         if attempt.blob is None:
             raise TeacherRefused("no_picture: the answer holds none")
@@ -120,46 +199,79 @@ class Calls:
     async def _ask(
         self,
         stage: str,
-        teacher: str,
+        role: Role,
         request: str,
+        asked: WriteRequest | PaintRequest,
         call: Callable[[], Awaitable[WriteReply | PaintReply | Refusal]],
     ) -> tuple[Attempt, Picture | None]:
         known = self._teachers.answered.get((self.sample.id, stage))
         if known is not None and known.request == request:
             return _heard(known), None
-        for tried in range(TRIES):
-            if tried:
-                await asyncio.sleep(FIRST_PAUSE * 2 ** (tried - 1))
-            started, clock = time.time(), time.monotonic()
-            answer = await self._call_once(teacher, call)
-            attempt = self._keep(stage, request, answer, started, time.monotonic() - clock)
-            if answer.status == "error":
-                continue
-            if self._teachers.budget.limit_usd is not None and answer.usage.cost_usd is None:
-                raise BudgetStop(
-                    f"{teacher} answered without a price, so the budget cannot be kept",
-                    "remove the budget or use a teacher whose price is known",
-                )
-            return _heard(attempt), answer.picture
-        raise CallFailed(f"{teacher}: {answer.text}")
+        patience = Patience(FIRST_PAUSE)
+        while True:
+            answer, sent, seconds = await self._call_once(stage, role, request, asked, call)
+            attempt = self._keep(stage, request, answer, sent, seconds)
+            failure = answer.failure
+            if failure is None:
+                break
+            if failure.stop is not None:
+                self._teachers.gone = True
+                raise failure.stop
+            pause = patience.after(failure)
+            if pause is None:
+                raise CallFailed(f"{role.teacher.name}: {answer.text}")
+            await self._teachers.wait(pause)
+        if self._teachers.budget.limit_usd is not None and answer.usage.cost_usd is None:
+            raise BudgetStop(
+                f"{role.teacher.name} answered without a price, so the budget cannot be kept",
+                "remove the budget or use a teacher whose price is known",
+            )
+        return _heard(attempt), answer.picture
 
     async def _call_once(
-        self, teacher: str, call: Callable[[], Awaitable[WriteReply | PaintReply | Refusal]]
-    ) -> _Answer:
-        budget, price = self._teachers.budget, price_of(teacher)
-        reserved = budget.reserve(teacher, price)
-        self._teachers.calls += 1
+        self,
+        stage: str,
+        role: Role,
+        request: str,
+        asked: WriteRequest | PaintRequest,
+        call: Callable[[], Awaitable[WriteReply | PaintReply | Refusal]],
+    ) -> tuple[_Answer, float, float]:
+        """One call, its unix time and its latency in seconds."""
+        teachers, name = self._teachers, role.teacher.name
+        priced = role.teacher if isinstance(role.teacher, Priced) else None
+        price = priced.price(asked) if priced else price_of(name)
+        reserved = await teachers.budget.reserve_when_free(name, price)
+        cost: float | None = 0.0
+        turn: Turn = contextlib.nullcontext()
+        if role.pace is not None:
+            turn = role.pace.turn(
+                images=isinstance(asked, PaintRequest), tokens=priced.tokens(asked) if priced else 0
+            )
         try:
-            answer = _answer_of(await call())
-        except (Janus4oError, asyncio.CancelledError):
-            budget.settle(reserved, None)
-            raise
-        except Exception as error:  # a teacher's own failures are data: counted and tried again
-            # Whether it was billed is unknown: its price is too, and all of the reservation counts.
-            usage = Usage(cost_usd=0.0 if price == FREE else None)
-            answer = _Answer("error", "", f"{type(error).__name__}: {error}", None, usage)
-        budget.settle(reserved, answer.usage.cost_usd)
-        return answer
+            async with turn as counted:
+                sent, clock = time.time(), time.monotonic()
+                if price != FREE:
+                    teachers.store.send(Sent(self.sample.id, stage, name, request, reserved, sent))
+                cost = None
+                teachers.calls += 1
+                try:
+                    answer = role.check(_answer_of(await call()))
+                except Unanswered as failure:
+                    answer = _failed(failure)
+                except (Janus4oError, asyncio.CancelledError):
+                    raise
+                except (
+                    Exception
+                ) as error:  # a teacher's own failures are data: counted, tried again
+                    # Whether it was billed is unknown, unless the teacher is free.
+                    usage = Usage(cost_usd=0.0 if price == FREE else None)
+                    answer = _failed(Unanswered(f"{type(error).__name__}: {error}", usage))
+                cost = answer.usage.cost_usd
+                if role.pace is not None and counted is not None:
+                    role.pace_after(counted, answer)
+        finally:
+            teachers.budget.settle(reserved, cost)
+        return answer, sent, time.monotonic() - clock
 
     def _keep(
         self, stage: str, request: str, answer: _Answer, started: float, seconds: float
@@ -196,6 +308,11 @@ class _Answer:
     text: str | None
     picture: Picture | None
     usage: Usage
+    failure: Unanswered | None = None
+
+
+def _failed(failure: Unanswered) -> _Answer:
+    return _Answer("error", "", str(failure), None, failure.usage, failure)
 
 
 def _answer_of(reply: WriteReply | PaintReply | Refusal) -> _Answer:

@@ -16,6 +16,8 @@ Pixels = NDArray[np.uint8]
 
 MIN_CHANGE = 0.25
 """Mean absolute difference (of 255) below which an edit has changed nothing."""
+MIN_SIDE = 64
+"""Pixels a picture of the open world has at least, each way."""
 
 
 class Inspector(Protocol):
@@ -53,8 +55,11 @@ class Anything:
         pass
 
 
-def check_picture(data: bytes, size: tuple[int, int]) -> Pixels:
+def check_picture(data: bytes, size: tuple[int, int] | None) -> Pixels:
     """Decodes a painter's picture, which must be complete and of the size asked for.
+
+    Args:
+        size: None accepts any from 64×64 on: image models do not all paint what they are asked for.
 
     Returns:
         uint8 RGB [H, W, 3].
@@ -63,7 +68,9 @@ def check_picture(data: bytes, size: tuple[int, int]) -> Pixels:
         image = open_image(data)
     except ImageError as error:
         raise Rejected(f"decodes: {error.message}") from None
-    if image.size != size:
+    if size is None and min(image.size) < MIN_SIDE:
+        raise Rejected(f"size: {image.width}×{image.height} is too small")
+    if size is not None and image.size != size:
         raise Rejected(f"size: {image.width}×{image.height} instead of {size[0]}×{size[1]}")
     return np.asarray(image, np.uint8)
 

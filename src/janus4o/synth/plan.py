@@ -6,20 +6,29 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from janus4o.exchange import Painter, Writer
-from janus4o.ledger.prices import Price, price_of
-from janus4o.recipe import Recipe
-from janus4o.synth import attributes, categories
+from PIL import Image
+
+from janus4o.exchange import Painter, PaintRequest, Picture, Writer, WriteRequest
+from janus4o.images import save_png
+from janus4o.ledger.prices import Price, Priced, price_of
+from janus4o.recipe import Recipe, Server
+from janus4o.synth import attributes, categories, prompts
 from janus4o.synth.checks import Anything, Inspector
 from janus4o.synth.pipelines import editing
 from janus4o.synth.runner import wanted_rows
 from janus4o.synth.sample import Pipeline, Rejected, name_samples
-from janus4o.synth.setting import setting_of
+from janus4o.synth.setting import Setting, setting_of
 
 DRAWS = 2000
 """Samples drawn to estimate shares; they are the run's own first samples."""
 BYTES_PER_PIXEL = 0.15
 """Of a sketch PNG: about 2.4 kB at 128×128."""
+SERVED_BYTES_PER_PIXEL = 1.5
+"""Of a photographic PNG: about 1.5 MB at 1024×1024."""
+WRITE_SECONDS, PAINT_SECONDS = 5.0, 40.0
+"""What a call to a server is reckoned to take; image models need tens of seconds."""
+SKETCH_SECONDS = 0.003
+"""What a call to the offline teachers takes on one core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,10 @@ class Plan:
         mass_cut: probability of the law over 1..100 that lies above `max_categories`.
         kept_out: share of draws that are kept for the exam, 0–1; they cost no call.
         write_calls, paint_calls: at least; refused and rejected samples are made up for.
-        cost_usd: at most, for those calls; None where a price is unknown.
+        cost_usd: at most, for those calls; `likely_usd` what they will cost as far as one can
+            tell. None where a price is unknown; `prices_wanted` are then the lines of the recipe
+            that say it.
+        seconds: roughly, from the latency a server usually has and the recipe's limits.
         budget_usd: the recipe's.
         pictures: kept; `disk_bytes` is what they take, roughly.
     """
@@ -52,6 +64,9 @@ class Plan:
     write_calls: int
     paint_calls: int
     cost_usd: float | None
+    likely_usd: float | None
+    prices_wanted: list[str]
+    seconds: float
     budget_usd: float | None
     pictures: int
     disk_bytes: int
@@ -93,6 +108,8 @@ def plan(
     t2i, edits = wanted[Pipeline.PROMPT_FIRST], wanted[Pipeline.EDITING]
     calls = t2i + 2 * edits
     width, height = setting.size
+    most, likely = cost(recipe, setting, writer, painter)
+    served = isinstance(painter, Priced)
     return Plan(
         rows={pipeline.value: count for pipeline, count in wanted.items()},
         kinds=_shares(kinds),
@@ -104,10 +121,19 @@ def plan(
         kept_out=1 - kinds.total() / DRAWS,
         write_calls=calls,
         paint_calls=calls,
-        cost_usd=_cost([(calls, price_of(writer.name)), (calls, price_of(painter.name))]),
+        cost_usd=most,
+        likely_usd=likely,
+        prices_wanted=[
+            line
+            for role, teacher in (("writer", writer), ("painter", painter))
+            if (line := _price_line(role, teacher, setting))
+        ],
+        seconds=_seconds(recipe, calls),
         budget_usd=recipe.synthesis.budget_usd,
         pictures=calls,
-        disk_bytes=round(calls * width * height * BYTES_PER_PIXEL),
+        disk_bytes=round(
+            calls * width * height * (SERVED_BYTES_PER_PIXEL if served else BYTES_PER_PIXEL)
+        ),
     )
 
 
@@ -115,10 +141,69 @@ def _shares(counts: Counter[str]) -> dict[str, float]:
     return {name: count / counts.total() for name, count in counts.most_common()}
 
 
-def _cost(calls: list[tuple[int, Price | None]]) -> float | None:
-    total = 0.0
-    for count, price in calls:
+def cost(
+    recipe: Recipe, setting: Setting, writer: Writer, painter: Painter
+) -> tuple[float | None, float | None]:
+    """US dollars: at most, and likely; refused and rejected samples, made up for, come on top."""
+    wanted = wanted_rows(recipe)
+    t2i, edits = wanted[Pipeline.PROMPT_FIRST], wanted[Pipeline.EDITING]
+    most = likely = 0.0
+    for count, teacher, request in (
+        (t2i + edits, writer, _requests(setting)[0]),
+        (edits, writer, _requests(setting)[1]),
+        (t2i + edits, painter, _requests(setting)[2]),
+        (edits, painter, _requests(setting)[3]),
+    ):
+        price = _price(teacher, request)
         if price is None:
-            return None
-        total += count * price.call_usd
-    return total
+            return None, None
+        most += count * price.call_usd
+        likely += count * price.low_usd
+    return most, likely
+
+
+def _requests(setting: Setting) -> tuple[WriteRequest, WriteRequest, PaintRequest, PaintRequest]:
+    """Requests as long as they come: a prompt, an instruction, a picture, an edit."""
+    things = tuple(attributes.Thing("a long name of it", 4, "light blue") for _ in range(5))
+    asked = prompts.prompt_first(attributes.Attributes(things, *["some long words"] * 5))
+    instructed = max((prompts.editing(task) for task in prompts.TASK_MEANINGS), key=len)
+    source = Picture(save_png(Image.new("RGB", setting.size)))
+    written = "some words of a prompt " * 20
+    return (
+        WriteRequest(asked),
+        WriteRequest(instructed, (source,)),
+        PaintRequest(written, (), setting.size),
+        PaintRequest(written, (source,), setting.size),
+    )
+
+
+def _price(teacher: Writer | Painter, request: WriteRequest | PaintRequest) -> Price | None:
+    return teacher.price(request) if isinstance(teacher, Priced) else price_of(teacher.name)
+
+
+def _price_line(role: str, teacher: Writer | Painter, setting: Setting) -> str:
+    """The line of the recipe that says what a teacher costs; empty where that is known."""
+    writes, _, paints, _ = _requests(setting)
+    if _price(teacher, writes if role == "writer" else paints) is not None:
+        return ""
+    if role == "writer":
+        return f"teachers.{role}.price: {{input: ?, output: ?}}"
+    return f"teachers.{role}.price: {{input: ?, image_input: ?, output: ?, picture: {{any: ?}}}}"
+
+
+def _seconds(recipe: Recipe, calls: int) -> float:
+    """At the recipe's concurrency, or as fast as its limits a minute allow if that is slower."""
+    busy, bound = 0.0, 0.0
+    for server, each in (
+        (recipe.teachers.writer, WRITE_SECONDS),
+        (recipe.teachers.painter, PAINT_SECONDS),
+    ):
+        if not isinstance(server, Server):
+            bound += calls * SKETCH_SECONDS  # computed here, whatever the concurrency
+            continue
+        busy += calls * each / recipe.synthesis.concurrency
+        allowed = [server.limits.requests]
+        if each == PAINT_SECONDS:
+            allowed.append(server.limits.images)
+        bound = max([bound, *(60.0 * calls / limit for limit in allowed if limit)])
+    return max(busy, bound)

@@ -25,6 +25,15 @@ instruction alone, on one line.
 Task: {task}
 Meaning: {meaning}"""
 
+DESCRIPTIVE = """\
+Look at the attached picture and write one sentence for an image generation model. It is a complete, \
+well-built English sentence, concise and descriptive, and catches the essence, the mood and the main \
+things to be seen in the picture. Below stands a base task: work it into the sentence where that comes \
+naturally. It is optional and comes second; where it does not fit or would make the sentence clumsy or \
+long, leave it aside and write the best sentence about the picture itself. Answer with this one sentence \
+and nothing else: no explanation, no introduction, no list.
+Base task: {meaning}"""
+
 TASK_MEANINGS = {
     "inpainting_replacement": "replace one object by another in its place",
     "element_manipulation": "add, remove or move an object",
@@ -54,6 +63,16 @@ def prompt_first(attributes: Attributes) -> str:
     return PROMPT_FIRST.replace("{attributes}", line)
 
 
-def editing(task: str) -> str:
-    """The request for an editing instruction; the source picture goes with it."""
+DESCRIPTIVE_DIGEST = hashlib.sha256(DESCRIPTIVE.encode()).hexdigest()[:16]
+"""Part of the ids of samples that use it."""
+
+
+def editing(task: str, descriptive: bool = False) -> str:
+    """The request for an editing instruction; the source picture goes with it.
+
+    Args:
+        descriptive: in the paper's form, in which the task is optional.
+    """
+    if descriptive:
+        return DESCRIPTIVE.replace("{meaning}", TASK_MEANINGS[task])
     return EDITING.replace("{task}", task).replace("{meaning}", TASK_MEANINGS[task])

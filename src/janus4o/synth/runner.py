@@ -23,7 +23,9 @@ from janus4o.errors import BudgetStop, Interrupted, Janus4oError, Refused
 from janus4o.exchange import Painter, Writer
 from janus4o.ledger.budget import Budget
 from janus4o.ledger.journal import Spend
-from janus4o.recipe import Recipe
+from janus4o.ledger.limits import Pace
+from janus4o.ledger.prices import Priced
+from janus4o.recipe import Recipe, Server
 from janus4o.rows import ROWS_FILE
 from janus4o.synth.calls import Calls, Teachers
 from janus4o.synth.checks import Anything, Inspector
@@ -47,6 +49,8 @@ MAX_BARREN = 1000
 """Samples in a row that may come to nothing before the run is stopped."""
 MAX_FAILED = 10
 """Samples in a row whose teacher did not answer before the run is stopped."""
+GONE_SECONDS = 3.0
+"""How long calls in flight are waited for once a teacher cannot be asked any more."""
 REPORT_SECONDS = 0.1
 AGAIN = "run the same command again to go on"
 
@@ -206,11 +210,17 @@ class _Run:
         self._made = 0
         self._reported = 0.0
         self._began = time.monotonic()
-        spent = store.spend().cost_usd
+        spend = store.spend()
         self._teachers = Teachers(
             writer, painter, recipe.teachers.size, store,
-            Budget(recipe.synthesis.budget_usd, spent), {},
+            # What may have been billed counts, or the limit would not be a hard one.
+            Budget(recipe.synthesis.budget_usd, spend.cost_usd + spend.uncertain_usd), {},
         )  # fmt: skip
+        self._teachers.paces = {
+            role: Pace(server.limits, self._concurrency, sleep=self._teachers.wait)
+            for role in ("writer", "painter")
+            if isinstance(server := getattr(recipe.teachers, role), Server)
+        }
 
     def run(self) -> Outcome:
         finished = {pipeline.value: count for pipeline, count in self._wanted.items()}
@@ -260,8 +270,13 @@ class _Run:
 
     async def _fill_all(self, queues: list[_Queue]) -> None:
         with self._signals():
-            for queue in queues:
-                await self._fill(queue)
+            try:
+                for queue in queues:
+                    await self._fill(queue)
+            finally:
+                for teacher in (self._teachers.writer, self._teachers.painter):
+                    if isinstance(teacher, Priced):
+                        await teacher.close()
         if self._stop is not None:
             raise self._stop
 
@@ -275,13 +290,22 @@ class _Run:
                     queue.in_flight += 1
                 if not tasks:
                     return
-                ended, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if self._stop is not None:
+                    self._teachers.stopping.set()
+                gone = self._teachers.gone
+                ended, tasks = await asyncio.wait(
+                    tasks,
+                    timeout=GONE_SECONDS if gone else None,
+                    return_when=asyncio.ALL_COMPLETED if gone else asyncio.FIRST_COMPLETED,
+                )
                 for task in ended:
                     queue.in_flight -= 1
                     self._end(queue, task)
                 self._decide(queue)
                 self._store.flush_if_due()
                 self._report()
+                if gone:  # what has not ended by now is cancelled, and listed as maybe billed
+                    return
         finally:
             for task in tasks:
                 task.cancel()
@@ -394,6 +418,7 @@ class _Run:
         def heard() -> None:
             if self._stop is None:
                 self._stop = Interrupted("stopped; everything finished is kept", AGAIN)
+                self._teachers.stopping.set()
             elif main is not None:
                 main.cancel()
 

@@ -14,7 +14,8 @@ import numpy as np
 from janus4o.prompt import canonical
 from janus4o.recipe import Recipe
 from janus4o.records import Row
-from janus4o.synth.prompts import DIGEST
+from janus4o.synth import vocabulary
+from janus4o.synth.prompts import DESCRIPTIVE_DIGEST, DIGEST
 
 
 class Pipeline(StrEnum):
@@ -106,7 +107,12 @@ class CallFailed(Exception):
 
 def content_of(recipe: Recipe) -> dict[str, Any]:
     """Everything that determines the samples: the recipe's part and this package's texts."""
-    return {**recipe.content(), "templates": DIGEST}
+    content = {**recipe.content(), "templates": DIGEST}
+    if recipe.synthesis.world == "open":
+        content["vocabulary"] = vocabulary.digest(recipe.synthesis.vocabulary)
+    if recipe.synthesis.editing.instruction == "descriptive":
+        content["descriptive"] = DESCRIPTIVE_DIGEST
+    return content
 
 
 def name_samples(recipe: Recipe) -> SampleNames:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from janus4o.errors import DataError
-from janus4o.ledger.journal import Spend
+from janus4o.ledger.journal import Sent, Spend
 from janus4o.synth.sample import Pipeline, State
 from janus4o.synth.store import STORE_NAME, Store
 
@@ -21,12 +21,14 @@ class Status:
         states: pipeline → state → samples.
         reasons: "rejected: held_out" → samples, the most frequent first.
         finished: rows by pipeline of the finished data set, None while there is none.
+        maybe_billed: calls that brought no answer and may be on the bill all the same.
     """
 
     states: dict[str, dict[str, int]]
     reasons: dict[str, int]
     finished: dict[str, int] | None
     spend: Spend
+    maybe_billed: list[Sent]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,6 +51,12 @@ def status(folder: str | Path) -> Status:
                     reason = standing.reason.partition(":")[0]
                     reasons[f"{standing.state.value}: {reason}"] += 1
             states[pipeline.value] = dict(counts)
-        return Status(states, dict(reasons.most_common()), store.fact("finished"), store.spend())
+        return Status(
+            states,
+            dict(reasons.most_common()),
+            store.fact("finished"),
+            store.spend(),
+            store.uncertain(),
+        )
     finally:
         store.close()

@@ -21,7 +21,7 @@ from janus4o.errors import DataError, RecipeChanged
 from janus4o.ledger import journal
 from janus4o.ledger.blobs import Blobs
 from janus4o.ledger.database import open_database
-from janus4o.ledger.journal import METADATA, Attempt, Spend
+from janus4o.ledger.journal import METADATA, Attempt, Sent, Spend
 from janus4o.records import from_json
 from janus4o.synth.sample import Pipeline, Sample, Standing, State
 
@@ -129,6 +129,16 @@ class Store:
         self._attempts.append(attempt)
         if attempt.usage.cost_usd != 0.0:
             self.flush()
+
+    def send(self, call: Sent) -> None:
+        """Notes a call that costs money; on disk when this returns, so that it may be sent."""
+        with self._engine.begin() as connection:
+            journal.append_sent(connection, call)
+
+    def uncertain(self) -> list[Sent]:
+        """Calls without an answer that may have been billed, oldest first."""
+        with self._engine.connect() as connection:
+            return list(journal.uncertain(connection))
 
     def attempts(self) -> Iterator[Attempt]:
         """Every committed call, oldest first."""

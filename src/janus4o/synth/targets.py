@@ -60,7 +60,7 @@ def targets(setting: Setting) -> dict[str, Law]:
         "composition": _maybe(two * composition, relations),
         **{
             dimension: _maybe(shares.background, values(getattr(taxonomy, dimension)))
-            for dimension in ("background", "style", "lighting", "camera")
+            for dimension in ("background", "style", "lighting", "camera", "layout")
         },
     }
     total = sum(setting.tasks.values())

@@ -1,13 +1,13 @@
 """What can be asked for: the paper's six dimensions with the values a world offers.
 
-The sub-dimensions are the paper's (its leaf vocabulary is not public). A sub-dimension without
+Here stand those of the sketch world; those of the open world come from `vocabulary.yaml`. The sub-dimensions are the paper's (its leaf vocabulary is not public). A sub-dimension without
 values here is one the sketch world cannot draw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from janus4o.sketch.scene import Background, Lighting, Shot, Style
 from janus4o.sketch.wanted import Relation, World
@@ -22,6 +22,9 @@ class Taxonomy:
     Attributes:
         objects: categories.
         colours: an attribute of each object; the paper keeps none apart.
+        composition: where the first of two objects stands.
+        layout: how the whole picture is composed, where that is asked for instead.
+        people: the objects that are people; they are asked for one at a time, in no colour.
     """
 
     objects: Mapping[str, Values]
@@ -31,6 +34,8 @@ class Taxonomy:
     lighting: Mapping[str, Values]
     camera: Mapping[str, Values]
     composition: Mapping[str, Values]
+    layout: Mapping[str, Values] = field(default_factory=dict)
+    people: frozenset[str] = frozenset()
 
 
 def values(dimension: Mapping[str, Values]) -> Values:

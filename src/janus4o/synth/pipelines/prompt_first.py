@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from janus4o.records import Provenance, Row
-from janus4o.synth import attributes, prompts
+from janus4o.synth import attributes, prompts, writing
 from janus4o.synth.attributes import Attributes
 from janus4o.synth.calls import Calls, Painted
 from janus4o.synth.checks import Pixels, check_not_flat, check_picture
@@ -80,11 +80,11 @@ async def draw(
     """
     setting.inspector.allow(asked_for)
     asked = prompts.prompt_first(asked_for)
-    written = await calls.write(f"{prefix}write", asked)
+    written = await writing.write(calls, setting, f"{prefix}write", asked)
     calls.reach(State.WRITTEN)
     prompt = f"{form} {written.text}" if form else written.text
     painted = await calls.paint(f"{prefix}paint", prompt)
-    pixels = check_picture(painted.picture.data, setting.size)
+    pixels = check_picture(painted.picture.data, setting.exact_size)
     check_not_flat(pixels)
     setting.inspector.check_caption(prompt, pixels)
     return Drawn(asked_for, asked, prompt, written.model, painted, pixels)

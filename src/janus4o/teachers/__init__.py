@@ -1,0 +1,1 @@
+"""Teachers behind an API: one file a vendor; HTTP clients live only here."""

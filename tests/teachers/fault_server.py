@@ -1,0 +1,363 @@
+"""A server on loopback that speaks OpenAI's wire format, breaks on demand and counts what it bills.
+
+Replies are built from the official package's own types, requests are checked against its parameter
+types. The sketch teachers stand behind it, so what real client code asks for is really painted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import email.parser
+import email.policy
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from openai.types.chat import ChatCompletion, completion_create_params
+from openai.types.image_edit_params import ImageEditParamsBase
+from openai.types.image_generate_params import ImageGenerateParamsBase
+from openai.types.images_response import ImagesResponse
+
+from janus4o.exchange import PaintRequest, Picture, Refusal, WriteRequest
+from janus4o.sketch.teacher import SketchPainter, SketchWriter
+
+CHAT, DRAW, EDIT, MODELS = (
+    "/v1/chat/completions", "/v1/images/generations", "/v1/images/edits", "/v1/models",
+)  # fmt: skip
+CHAT_KEYS = set(completion_create_params.CompletionCreateParamsBase.__annotations__) | {"stream"}
+KEYS = {
+    CHAT: CHAT_KEYS,
+    DRAW: set(ImageGenerateParamsBase.__annotations__) | {"stream", "seed"},
+    EDIT: set(ImageEditParamsBase.__annotations__) | {"stream", "seed"},
+}
+PRICES = {"input": 2.0, "image_input": 4.0, "output": 10.0}
+"""US dollars a million tokens, for both models; a picture is 1,000 tokens."""
+GRACE = 0.1
+"""Seconds in which requests may come in that were sent before the client heard that it is too much."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it came in: its number, path, fields, pictures, key and time."""
+
+    number: int
+    path: str
+    fields: dict[str, Any]
+    pictures: tuple[bytes, ...] = ()
+    key: str = ""
+    at: float = 0.0
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What to do instead of a plain answer.
+
+    Attributes:
+        kind: status (with `status`, `code`, `retry_after`), reset, hang, truncate, html, garbage,
+            refusal, chatter, filter, length, drift, none, two, not_a_picture, address, echo_key.
+        delay: seconds before anything is said.
+    """
+
+    kind: str = ""
+    status: int = 500
+    code: str | None = None
+    retry_after: str | None = None
+    message: str = "a fault made on purpose"
+    param: str | None = None
+    delay: float = 0.0
+
+
+Faults = Callable[[Asked], Fault | None]
+
+
+@dataclass
+class FaultServer:
+    """Attributes:
+    faults: decides about each request; None answers it.
+    limit, window: requests allowed in every `window` seconds; None allows all.
+    asked: every request; `billed` those that were carried out, by path; `billed_usd` their price.
+    early: requests that came although the server had said when to come back.
+    """
+
+    faults: Faults = lambda asked: None
+    limit: int | None = None
+    window: float = 60.0
+    writer: Any = field(default_factory=SketchWriter)
+    painter: Any = field(default_factory=SketchPainter)
+    chat_model: str = "scribe-1-2026-01-01"
+    shutdown: dict[str, str] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    billed: Counter[str] = field(default_factory=Counter)
+    billed_usd: float = 0.0
+    early: int = 0
+    over: int = 0
+    most_at_once: int = 0
+    url: str = ""
+    _at_once: int = 0
+    _closed_at: float = 0.0
+    _closed_until: float = 0.0
+    _times: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def running(self) -> Iterator[FaultServer]:
+        loop = asyncio.new_event_loop()
+        ready = threading.Event()
+        servers: list[asyncio.Server] = []
+
+        async def serve() -> None:
+            server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+            servers.append(server)
+            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            ready.set()
+
+        def work() -> None:
+            asyncio.set_event_loop(loop)
+            loop.run_until_complete(serve())
+            loop.run_forever()
+            servers[0].close()
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(
+                asyncio.gather(*asyncio.all_tasks(loop), return_exceptions=True)
+            )
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        assert ready.wait(10)
+        try:
+            yield self
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(10)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while (head := await _head(reader)) is not None:
+                method, path, headers = head
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                self._at_once += 1
+                self.most_at_once = max(self.most_at_once, self._at_once)
+                try:
+                    if not await self._handle(method, path, headers, body, writer):
+                        break
+                finally:
+                    self._at_once -= 1
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client went away, or the test is over
+        finally:
+            writer.close()
+
+    async def _handle(
+        self, method: str, path: str, headers: dict[str, str], body: bytes,
+        writer: asyncio.StreamWriter,
+    ) -> bool:  # fmt: skip
+        now = time.monotonic()
+        if method == "GET" and path == MODELS:
+            data = [
+                {"id": name, "created": 1, "object": "model", "owned_by": "test",
+                 "shutdown_date": self.shutdown.get(name)}
+                for name in ("scribe-1", "brush-1")
+            ]  # fmt: skip
+            return await _send(writer, 200, {"object": "list", "data": data})
+        fields, pictures = _read_body(headers, body)
+        key = headers.get("authorization", "").removeprefix("Bearer ")
+        asked = Asked(len(self.asked), path, fields, pictures, key, now, headers)
+        self.asked.append(asked)
+        self.early += self._closed_at + GRACE < now < self._closed_until
+        fault = self.faults(asked)
+        if self.limit is not None and self._over(now):
+            self.over += 1
+            fault = Fault("status", 429, "rate_limit_exceeded", retry_after="1")
+        if fault is None and (unknown := set(fields) - KEYS[path]):
+            fault = Fault("status", 400, "unknown_parameter", param=sorted(unknown)[0])
+        fault = fault or Fault()
+        await asyncio.sleep(fault.delay)
+        if fault.kind == "status":
+            if fault.retry_after and fault.retry_after.replace(".", "").isdigit():
+                self._closed_at = time.monotonic()
+                until = self._closed_at + float(fault.retry_after)
+                self._closed_until = max(self._closed_until, until)
+            error = {
+                "message": fault.message, "type": "test_error", "param": fault.param,
+                "code": fault.code,
+            }  # fmt: skip
+            more = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+            return await _send(writer, fault.status, {"error": error}, more)
+        if fault.kind == "reset":
+            writer.transport.abort()
+            return False
+        if fault.kind == "hang":
+            await asyncio.sleep(3600)
+        if fault.kind == "html":
+            page = b"<html><body>Bad gateway, but with status 200</body></html>"
+            return await _send_bytes(writer, 200, page, "text/html")
+        answer = await (self._chat if path == CHAT else self._paint)(asked, fault)
+        if isinstance(answer, Fault):
+            error = {"message": answer.message, "type": "image_generation_user_error",
+                     "param": None, "code": answer.code}  # fmt: skip
+            return await _send(writer, answer.status, {"error": error})
+        data = json.dumps(answer).encode()
+        if fault.kind == "garbage":
+            return await _send_bytes(writer, 200, data[: len(data) // 2], "application/json")
+        if fault.kind == "truncate":
+            head = (
+                f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(data)}"
+            )
+            writer.write(head.encode() + b"\r\n\r\n" + data[: len(data) // 2])
+            await writer.drain()
+            return False
+        return await _send_bytes(writer, 200, data, "application/json")
+
+    def _over(self, now: float) -> bool:
+        self._times = [at for at in self._times if at > now - self.window]
+        assert self.limit is not None
+        if len(self._times) >= self.limit:
+            return True
+        self._times.append(now)
+        return False
+
+    def _bill(self, path: str, text: int, pictures: int, out: int) -> None:
+        self.billed[path] += 1
+        self.billed_usd += (
+            text * PRICES["input"] + pictures * PRICES["image_input"] + out * PRICES["output"]
+        ) / 1e6
+
+    async def _chat(self, asked: Asked, fault: Fault) -> dict[str, Any]:
+        content = asked.fields["messages"][0]["content"]
+        prompt = "".join(part["text"] for part in content if part["type"] == "text")
+        pictures = tuple(
+            Picture(base64.b64decode(part["image_url"]["url"].partition("base64,")[2]))
+            for part in content
+            if part["type"] == "image_url"
+        )
+        reply = await self.writer.write(
+            WriteRequest(prompt, pictures, asked.fields.get("seed") or 0)
+        )
+        text = None if isinstance(reply, Refusal) else reply.text
+        refusal = reply.message if isinstance(reply, Refusal) else None
+        if fault.kind == "refusal":
+            text, refusal = None, "I would rather not."
+        if fault.kind == "echo_key" and text is not None:
+            text = f"{text} {asked.key}"
+        finish = {"filter": "content_filter", "length": "length"}.get(fault.kind, "stop")
+        if asked.fields.get("response_format") and text is not None:
+            schema = asked.fields["response_format"]["json_schema"]["schema"]
+            text = json.dumps({next(iter(schema["properties"])): text})
+        if fault.kind == "chatter":
+            text = f"Certainly! {text}"
+        count = {"none": 0, "two": 2}.get(fault.kind, 1)
+        message = {"role": "assistant", "content": text, "refusal": refusal}
+        out = 20 + len(text or "")
+        self._bill(CHAT, len(prompt), 0, out)
+        return ChatCompletion.model_validate(
+            {
+                "id": f"chat-{asked.number}", "object": "chat.completion", "created": 1,
+                "model": "other-9" if fault.kind == "drift" else self.chat_model,
+                "choices": [
+                    {"index": n, "message": message, "finish_reason": finish, "logprobs": None}
+                    for n in range(count)
+                ],
+                "usage": {"prompt_tokens": len(prompt), "completion_tokens": out,
+                          "total_tokens": len(prompt) + out},
+            }
+        ).model_dump(mode="json")  # fmt: skip
+
+    async def _paint(self, asked: Asked, fault: Fault) -> dict[str, Any] | Fault:
+        prompt = asked.fields["prompt"]
+        width, _, height = str(asked.fields["size"]).partition("x")
+        sources = tuple(Picture(data) for data in asked.pictures)
+        request = PaintRequest(
+            prompt, sources, (int(width), int(height)), int(asked.fields.get("seed") or 0)
+        )
+        reply = await self.painter.paint(request)
+        if isinstance(reply, Refusal):
+            message = f"{reply.message} safety_violations=[{reply.category}]"
+            return Fault("status", 400, "moderation_blocked", message=message)
+        if fault.kind == "refusal":
+            return Fault("status", 400, "moderation_blocked", message="safety_violations=[fun]")
+        coded: dict[str, Any] = {"b64_json": base64.b64encode(reply.picture.data).decode()}
+        if fault.kind == "not_a_picture":
+            coded = {"b64_json": base64.b64encode(b"GIF89a nothing").decode()}
+        if fault.kind == "address":
+            coded = {"url": "https://127.0.0.1/picture.png"}
+        count = {"none": 0, "two": 2}.get(fault.kind, 1)
+        seen = 100 * len(sources)
+        self._bill(asked.path, len(prompt), seen, 1000)
+        answer = ImagesResponse.model_validate(
+            {
+                "created": 1, "data": [coded] * count, "output_format": "png",
+                "size": asked.fields["size"],
+                "usage": {
+                    "input_tokens": len(prompt) + seen, "output_tokens": 1000,
+                    "total_tokens": len(prompt) + seen + 1000,
+                    "input_tokens_details": {"text_tokens": len(prompt), "image_tokens": seen},
+                },
+            }
+        )  # fmt: skip
+        dumped = answer.model_dump(mode="json")
+        if fault.kind == "drift":
+            dumped["model"] = "other-9"
+        return dumped
+
+
+def _read_body(headers: dict[str, str], body: bytes) -> tuple[dict[str, Any], tuple[bytes, ...]]:
+    kind = headers.get("content-type", "")
+    if not kind.startswith("multipart/"):
+        return json.loads(body), ()
+    whole = f"content-type: {kind}\r\n\r\n".encode() + body
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(whole)
+    fields: dict[str, Any] = {}
+    pictures: list[bytes] = []
+    for part in message.iter_parts():
+        name = str(part.get_param("name", header="content-disposition")).removesuffix("[]")
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        if name == "image":
+            pictures.append(content)
+            fields.setdefault("image", part.get_filename())
+        elif name == "mask":
+            fields["mask"] = content
+        else:
+            fields[name] = content.decode()
+    return fields, tuple(pictures)
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]] | None:
+    try:
+        text = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    except asyncio.IncompleteReadError:
+        return None
+    first, *lines = text.strip().split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    headers = dict(line.split(": ", 1) for line in lines)
+    return method, path, {name.lower(): value for name, value in headers.items()}
+
+
+async def _send(
+    writer: asyncio.StreamWriter, status: int, body: Any, more: dict[str, str] | None = None
+) -> bool:
+    data = json.dumps(body).encode()
+    return await _send_bytes(writer, status, data, "application/json", more)
+
+
+async def _send_bytes(
+    writer: asyncio.StreamWriter,
+    status: int,
+    data: bytes,
+    kind: str,
+    more: dict[str, str] | None = None,
+) -> bool:
+    headers = {"content-type": kind, "content-length": str(len(data)), **(more or {})}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"HTTP/1.1 {status} Fault\r\n{lines}\r\n".encode() + data)
+    await writer.drain()
+    return True
