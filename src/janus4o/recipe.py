@@ -318,13 +318,19 @@ class Recipe(_Strict):
         }
 
 
+_SHORT_FLOAT = ("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"))
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which 2e-3 is a number; YAML 1.1 wants a point in it and makes it text."""
 
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
-)
+    yaml_implicit_resolvers = {
+        **yaml.SafeLoader.yaml_implicit_resolvers,
+        **{
+            first: [*yaml.SafeLoader.yaml_implicit_resolvers.get(first, []), _SHORT_FLOAT]
+            for first in "-+0123456789"
+        },
+    }
 
 
 def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
