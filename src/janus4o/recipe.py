@@ -324,7 +324,7 @@ _SHORT_FLOAT = ("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"))
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which 2e-3 is a number; YAML 1.1 wants a point in it and makes it text."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012
         **yaml.SafeLoader.yaml_implicit_resolvers,
         **{
             first: [*yaml.SafeLoader.yaml_implicit_resolvers.get(first, []), _SHORT_FLOAT]
