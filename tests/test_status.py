@@ -15,6 +15,7 @@ from janus4o.cli import app
 from janus4o.cli.status import holder_of
 from janus4o.errors import DataError
 from janus4o.files import lock
+from janus4o.recipe import load
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +64,10 @@ def test_it_stops_saying_run_when_all_is_there(
     folder = Path(shutil.copytree(begun, tmp_path / "whole"))
     (folder / "codes" / "x-crop").mkdir(parents=True)
     (folder / "codes" / "x-crop" / "index.json").write_text('{"pictures": 12}')
-    (folder / "checkpoints" / "1500").mkdir(parents=True)
-    (folder / "checkpoints" / "1500" / "config.json").write_text("{}")
-    line = {"step": 1500, "t2i_loss": 0.25, "edit_loss": 0.5}
+    steps = load(begun / "recipe.yaml").train.steps
+    (folder / "checkpoints" / str(steps)).mkdir(parents=True)
+    (folder / "checkpoints" / str(steps) / "config.json").write_text("{}")
+    line = {"step": steps, "t2i_loss": 0.25, "edit_loss": 0.5}
     (folder / "metrics.jsonl").write_text(json.dumps(line) + '\n{"step": 15')
     (folder / "scores").mkdir()
     means = {
@@ -79,7 +81,7 @@ def test_it_stops_saying_run_when_all_is_there(
     assert set(standings(found).values()) == {"done"}
     assert found["next"] == f"open {folder / 'report.html'}"
     details = {stage["name"]: stage["detail"] for stage in found["stages"]}  # type: ignore[attr-defined]
-    assert "step 1,500 of 1,300, t2i loss 0.25" in details["train"]
+    assert f"step {steps:,} of {steps:,}, t2i loss 0.25" in details["train"]
     assert details["score"] == "text to image 0.30 → 0.90, editing 0.00 → 1.00"
 
 
@@ -97,6 +99,7 @@ def test_a_running_folder_names_its_process_and_is_left_alone(
     code = f"""
 import sys
 from janus4o.files import lock
+from janus4o.recipe import load
 with lock({str(begun)!r}):
     print("held", flush=True)
     sys.stdin.read()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from janus4o.errors import Janus4oError
+from janus4o.errors import ImageError, Janus4oError, PromptError
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,23 @@ class Refusal:
     message: str
     model: str
     usage: Usage = Usage()
+
+
+class Declined(Exception):
+    """A teacher of our own cannot do what it is asked; `refusal_of` makes the answer of it."""
+
+    def __init__(self, category: str, message: str) -> None:
+        super().__init__(message)
+        self.category = category
+
+
+def refusal_of(error: Declined | PromptError | ImageError, model: str) -> Refusal:
+    """The answer of a teacher of our own that met `error`: it refuses as a paid one would."""
+    if isinstance(error, Declined):
+        return Refusal(error.category, str(error), model)
+    if isinstance(error, ImageError):
+        return Refusal("unreadable_source", error.message, model)
+    return Refusal("unreadable_prompt", error.message, model)
 
 
 class Unanswered(Exception):

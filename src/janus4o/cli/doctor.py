@@ -16,15 +16,13 @@ import typer
 
 from janus4o.cli import console
 from janus4o.errors import Janus4oError, Refused, UsageError
+from janus4o.model.hub import SKETCH_BASE_FOLDER
 
 if TYPE_CHECKING:
     from janus4o.recipe import Recipe, Server
 
 FREE_DISK_WANTED = 2_000_000_000
 """Bytes a run of recipes/sketch.yaml should find free."""
-
-BASE = Path(__file__).parent.parent / "sketch" / "base"
-"""The shipped weights of the offline base."""
 
 
 class State(StrEnum):
@@ -245,7 +243,7 @@ def _device() -> Finding:
 
 
 def _base() -> Finding:
-    weights = BASE / "model.safetensors"
+    weights = SKETCH_BASE_FOLDER / "model.safetensors"
     if not weights.is_file():
         return Finding("sketch-base", State.LACKS, "no weights in the package", "reinstall janus4o")
     return Finding("sketch-base", State.WORKS, f"{weights.stat().st_size / 1e6:.1f} MB of weights")

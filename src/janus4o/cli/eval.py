@@ -16,6 +16,7 @@ import typer
 
 from janus4o.cli import benchmarks, console, pictures
 from janus4o.errors import DataError
+from janus4o.model.hub import SKETCH_BASE, SKETCH_BASE_FOLDER
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 SCORES_FOLDER = "scores"
 RANDOM = "random"
-SKETCH_BASE_FOLDER = Path(__file__).parent.parent / "sketch" / "base"
 
 app = typer.Typer(no_args_is_help=True, help="Score a model on held-out prompts and edits.")
 
@@ -155,7 +155,7 @@ def candidate(name: str, where: str, seed: int = 0) -> Candidate:
     from janus4o.evaluate.candidate import Candidate
 
     model = _Model(where, seed)
-    digest = digest_of("sketch-base") if where == RANDOM else digest_of(where)
+    digest = digest_of(SKETCH_BASE) if where == RANDOM else digest_of(where)
     return Candidate(
         name, f"random {seed} {digest}" if where == RANDOM else digest, model.draw, model.edit
     )
@@ -163,10 +163,12 @@ def candidate(name: str, where: str, seed: int = 0) -> Candidate:
 
 def digest_of(where: str) -> str:
     """Hash of a model's files; of its name where it is not on this disk."""
-    folder = SKETCH_BASE_FOLDER if where == "sketch-base" else Path(where)
+    folder = SKETCH_BASE_FOLDER if where == SKETCH_BASE else Path(where)
     digest = hashlib.sha256(b"" if folder.is_dir() else where.encode())
     if folder.is_dir():
-        for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        for path in sorted(
+            path for kind in ("json", "safetensors", "bin") for path in folder.glob(f"*.{kind}")
+        ):
             digest.update(path.name.encode())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -40,7 +40,7 @@ def pretrain(
 ) -> None:
     """Make the base of the offline world from nothing: picture tokenizer, then model.
 
-    Two cores take about half an hour for each. docs/log.md says how the shipped `sketch-base` was
+    The model takes 45 min on two cores; the tokenizer comes on top. docs/log.md says how the shipped `sketch-base` was
     made and what it reached.
     """
     from dataclasses import asdict, replace

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from janus4o.errors import ImageError, PromptError
 from janus4o.exchange import (
+    Declined,
     PaintReply,
     PaintRequest,
     Picture,
@@ -21,6 +22,7 @@ from janus4o.exchange import (
     Usage,
     WriteReply,
     WriteRequest,
+    refusal_of,
 )
 from janus4o.generate.api import Janus
 from janus4o.images import open_image, save_png
@@ -29,14 +31,6 @@ Answer = TypeVar("Answer")
 
 MOST_CATEGORIES = 100
 """A prompt of any kind can be put to it; how well it does is for the checks to say."""
-
-
-class _Declined(Exception):
-    """Leads to a refusal of this category; never leaves this file."""
-
-    def __init__(self, category: str, message: str) -> None:
-        super().__init__(message)
-        self.category = category
 
 
 class _Teacher:
@@ -61,12 +55,8 @@ class _Teacher:
             with self._turn:
                 try:
                     return work()
-                except _Declined as no:
-                    return Refusal(no.category, str(no), self.name)
-                except ImageError as no:
-                    return Refusal("unreadable_source", no.message, self.name)
-                except PromptError as no:
-                    return Refusal("unreadable_prompt", no.message, self.name)
+                except (Declined, PromptError, ImageError) as no:
+                    return refusal_of(no, self.name)
 
         return await asyncio.to_thread(alone)
 
@@ -87,12 +77,12 @@ class JanusCaptioner(_Teacher):
 
     def _write(self, request: WriteRequest) -> WriteReply:
         if len(request.pictures) != 1:
-            raise _Declined(
+            raise Declined(
                 "unsuitable_source", f"{len(request.pictures)} pictures instead of one to look at"
             )
         text = self.janus.describe(request.pictures[0].data, request.prompt, self.longest)
         if not text:
-            raise _Declined("empty", "the model said nothing")
+            raise Declined("empty", "the model said nothing")
         return WriteReply(text, self.name)
 
 

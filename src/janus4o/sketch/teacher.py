@@ -21,6 +21,7 @@ from PIL import Image
 
 from janus4o.errors import ImageError, PromptError
 from janus4o.exchange import (
+    Declined,
     PaintReply,
     PaintRequest,
     Picture,
@@ -28,6 +29,7 @@ from janus4o.exchange import (
     Usage,
     WriteReply,
     WriteRequest,
+    refusal_of,
 )
 from janus4o.images import open_image, save_png
 from janus4o.sketch import detect, exam
@@ -58,14 +60,6 @@ SIDES = range(32, 2049, 32)
 """Sides of a scene in pixels that can be asked for."""
 
 
-class _Declined(Exception):
-    """Leads to a refusal of this category; never leaves this file."""
-
-    def __init__(self, category: str, message: str) -> None:
-        super().__init__(message)
-        self.category = category
-
-
 class _Teacher:
     """What writer and painter share.
 
@@ -80,14 +74,10 @@ class _Teacher:
         self.world = World(world)
         self.avoid: Callable[[Scene], bool] | None = exam.held_out if hold_out else None
 
-    def _refusal(self, error: _Declined | PromptError | ImageError) -> Refusal:
-        if isinstance(error, _Declined):
-            return Refusal(error.category, str(error), self.name)
+    def _refusal(self, error: Declined | PromptError | ImageError) -> Refusal:
         if isinstance(error, UnknownWord):
             return Refusal("unknown_word", error.message, self.name)
-        if isinstance(error, ImageError):
-            return Refusal("unreadable_source", error.message, self.name)
-        return Refusal("unreadable_prompt", error.message, self.name)
+        return refusal_of(error, self.name)
 
 
 class SketchWriter(_Teacher):
@@ -96,7 +86,7 @@ class SketchWriter(_Teacher):
     async def write(self, request: WriteRequest) -> WriteReply | Refusal:
         try:
             text = self._write(request)
-        except (_Declined, PromptError, ImageError) as error:
+        except (Declined, PromptError, ImageError) as error:
             return self._refusal(error)
         return WriteReply(text, self.name)
 
@@ -108,7 +98,7 @@ class SketchWriter(_Teacher):
         task = _labelled(request.prompt, TASK_MARK)
         if task is not None:
             return self._instruction(task, request.pictures, rng)
-        raise _Declined(
+        raise Declined(
             "unreadable_prompt", f"no line begins with {ATTRIBUTES_MARK!r} or {TASK_MARK!r}"
         )
 
@@ -118,15 +108,15 @@ class SketchWriter(_Teacher):
         try:
             task = EditTask(name)
         except ValueError:
-            raise _Declined("unsupported_task", f"unknown editing task {name!r}") from None
+            raise Declined("unsupported_task", f"unknown editing task {name!r}") from None
         if task.refused:
-            raise _Declined("unsupported_task", f"{task.value}: {task.refused}")
+            raise Declined("unsupported_task", f"{task.value}: {task.refused}")
         if len(pictures) != 1:
-            raise _Declined("unsuitable_source", f"{len(pictures)} pictures instead of one")
+            raise Declined("unsuitable_source", f"{len(pictures)} pictures instead of one")
         source = _seen(_pixels(pictures[0].data), source_view(task))
         operation = sample(task, source, rng, self._world_of(task), self.avoid)
         if operation is None:
-            raise _Declined("unsuitable_source", f"{task.value} cannot be done to this picture")
+            raise Declined("unsuitable_source", f"{task.value} cannot be done to this picture")
         return instruction(operation, source, rng)
 
     def _world_of(self, task: EditTask) -> World:
@@ -148,7 +138,7 @@ class SketchPainter(_Teacher):
     async def paint(self, request: PaintRequest) -> PaintReply | Refusal:
         try:
             image = self._edit(request) if request.sources else self._draw(request)
-        except (_Declined, PromptError, ImageError) as error:
+        except (Declined, PromptError, ImageError) as error:
             return self._refusal(error)
         return PaintReply(Picture(save_png(image)), self.name, Usage(images=1))
 
@@ -161,14 +151,14 @@ class SketchPainter(_Teacher):
         avoid = None if exam.held_out(wanted) else self.avoid
         if view is View.LEFT_HALF:
             if wanted.total != 1:
-                raise _Declined("unsupported_prompt", "half a picture shows one object")
+                raise Declined("unsupported_prompt", "half a picture shows one object")
             wanted = replace(wanted, slot=Slot.LEFT)
         scene = imagine(wanted, rng, self.world, avoid)
         return Image.fromarray(show(scene, view, _side(request.size)))
 
     def _edit(self, request: PaintRequest) -> Image.Image:
         if len(request.sources) != 1:
-            raise _Declined("unsuitable_source", f"{len(request.sources)} pictures instead of one")
+            raise Declined("unsuitable_source", f"{len(request.sources)} pictures instead of one")
         operation = parse_instruction(request.prompt)
         pixels = _pixels(request.sources[0].data)
         source = _seen(pixels, operation.source_view)
@@ -245,14 +235,14 @@ def _seen(pixels: Pixels, view: View) -> Scene:
     found = detect.scene(pixels, view)
     if found.scene is None:
         shown = "" if view is View.PLAIN else f" as {view.value}"
-        raise _Declined("unreadable_source", f"the picture shows no scene{shown}: {found.reason}")
+        raise Declined("unreadable_source", f"the picture shows no scene{shown}: {found.reason}")
     return found.scene
 
 
 def _side(size: tuple[int, int] | None) -> int:
     width, height = size or (DEFAULT_SIZE, DEFAULT_SIZE)
     if width != height or width not in SIDES:
-        raise _Declined(
+        raise Declined(
             "unsupported_size",
             f"{width}×{height} pixels: scenes are square, a multiple of 32 from 32 to 2048",
         )
