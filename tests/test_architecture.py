@@ -25,7 +25,8 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "janus4o"
 
 CORE = {
-    "errors", "exchange", "records", "recipe", "files", "images", "prompt", "rows", "scored", "ledger",
+    "errors", "exchange", "records", "recipe", "files", "images", "prompt", "rows", "scored", "signals",
+    "ledger",
 }  # fmt: skip
 WORLDS = {"teachers", "sketch"}
 STAGES = {"generate", "train", "evaluate", "synth", "report"}

@@ -1,5 +1,7 @@
 """Each distinct picture is encoded once, whatever happens in between."""
 
+import signal
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,10 +28,6 @@ def counted(monkeypatch):
 
     monkeypatch.setattr(encode.codebook, "encode", encode_and_count)
     return lambda: sum(seen)
-
-
-def files(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_codes_are_those_of_the_fitted_picture(tmp_path, fresh_model):
@@ -67,19 +65,59 @@ def test_equal_pictures_under_other_names_are_encoded_once(tmp_path, fresh_model
     assert len({codes.codes_PT[row.target].tobytes() for row in codes.rows}) == 1
 
 
-def test_a_stopped_run_goes_on_and_ends_the_same(tmp_path, fresh_model, counted, monkeypatch):
+def rows_of(codes):
+    """What training sees of each row."""
+    return [
+        (
+            row.prompt,
+            codes.codes_PT[row.target].tolist(),
+            [(codes.codes_PT[s].tolist(), codes.picture(s).tolist()) for s in row.sources],
+        )
+        for row in codes.rows
+    ]
+
+
+@pytest.mark.parametrize("pictures", [0, 1, 3, 4, 5, 9, 13])
+def test_a_stopped_run_keeps_what_is_encoded_and_goes_on(
+    pictures, tmp_path, fresh_model, counted, monkeypatch
+):
     monkeypatch.setattr(encode, "AT_ONCE", 2)
     monkeypatch.setattr(encode, "SHARD_BYTES", 4 * 32 * 32 * 3)
     rows, model = write_data_set(tmp_path), fresh_model()
     whole = encode_rows(rows, model, tmp_path / "whole")
-    asked = iter([False, True])
-    with pytest.raises(Interrupted):
-        encode_rows(rows, model, tmp_path / "cut", stop=lambda: next(asked))
+    with pytest.raises(Interrupted, match="stopped after"):
+        encode_rows(rows, model, tmp_path / "cut", stop=lambda: counted() >= 16 + pictures)
     with pytest.raises(DataError, match="no finished codes"):
         open_codes(codes_folder(tmp_path / "cut", model))
     cut = encode_rows(rows, model, tmp_path / "cut")
-    assert counted() == 2 * 16
-    assert files(cut.folder) == files(whole.folder)
+    assert counted() == 2 * 16  # nothing twice
+    assert rows_of(cut) == rows_of(whole)
+
+
+def test_ctrl_c_keeps_what_is_encoded(tmp_path, fresh_model, counted, monkeypatch):
+    monkeypatch.setattr(encode, "AT_ONCE", 2)
+    rows, model = write_data_set(tmp_path), fresh_model()
+
+    pressed = []
+
+    def press(done: int, _total: int) -> None:
+        if done == 4 and not pressed:
+            pressed.append(done)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="stopped after 4 of 16"):
+        encode_rows(rows, model, tmp_path / "codes", press)
+    encode_rows(rows, model, tmp_path / "codes")
+    assert counted() == 16
+
+
+def test_a_stop_after_the_last_picture_is_no_stop(tmp_path, fresh_model):
+    rows, model = write_data_set(tmp_path), fresh_model()
+    done = []
+    codes = encode_rows(
+        rows, model, tmp_path / "codes", lambda n, _: done.append(n), lambda: 16 in done
+    )
+    assert len(codes.rows) == len(rows)
 
 
 def test_added_rows_cost_their_own_pictures_only(tmp_path, fresh_model, counted):

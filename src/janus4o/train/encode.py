@@ -29,6 +29,7 @@ from janus4o.model import codebook
 from janus4o.model.loading import JanusModel
 from janus4o.model.preprocess import fit_image, to_pixel_values
 from janus4o.rows import Rows, pictures_of
+from janus4o.signals import draining
 from janus4o.train.codes import (
     INDEX,
     ROWS,
@@ -64,11 +65,12 @@ def encode_rows(
 
     Args:
         folder: the run's `codes` folder; the codes get a folder of their own in it.
-        stop: asked between shards; True ends with Interrupted, and the next call goes on.
+        stop: asked between pictures; True keeps what is encoded and ends with Interrupted, and the
+            next call goes on. So does a SIGINT or SIGTERM (where this is the main thread).
 
     Raises:
         DataError: no row is usable, or earlier shards are damaged.
-        Interrupted: `stop` said so.
+        Interrupted: stopped; what is encoded is kept.
     """
     folder = codes_folder(folder, model)
     index = read_index(folder)
@@ -101,15 +103,21 @@ def encode_rows(
             progress(done + fresh + len(unreadable), len(wanted))
 
     show(0)
-    with _channels_last(model):
-        for shard in _encode(rows, todo, sources, model, unreadable, show):
+    with _channels_last(model), draining() as interrupted:
+
+        def stopped() -> bool:
+            return interrupted() or (stop is not None and stop())
+
+        for shard in _encode(rows, todo, sources, model, unreadable, show, stopped):
             write_shard(folder, shards, shard)
             shards += 1
             note(shard)
             done += len(shard.names)
             show(0)
-            if stop is not None and stop():
-                raise Interrupted(f"stopped after {done:,} pictures", "run again to go on")
+        if done + len(unreadable) < len(wanted):
+            raise Interrupted(
+                f"stopped after {done:,} of {len(wanted):,} pictures", "run again to go on"
+            )
 
     usable = [
         CodedRow(
@@ -165,10 +173,14 @@ def _encode(
     model: JanusModel,
     unreadable: dict[str, str],
     show: Callable[[int], None],
+    stopped: Callable[[], bool],
 ) -> Iterator[Shard]:
     """Shards of the pictures called `names`; those that cannot be read go to `unreadable`.
 
-    `show` is told how many pictures of the shard in hand are encoded.
+    Args:
+        show: told how many pictures of the shard in hand are encoded.
+        stopped: asked between pictures; True makes the shard in hand the last one, with what of it
+            is encoded.
     """
     side, dtype = model.geometry.image_size, _dtype(model.geometry.codebook)
     limit = max(AT_ONCE, min(4096, SHARD_BYTES // (side * side * 3)))
@@ -183,6 +195,9 @@ def _encode(
             found = codebook.encode(model.network, values).numpy()
             seen.update(zip(group, found, strict=True))
             show(start + len(group))
+            if stopped():
+                ready[:] = [one for one in ready if one[1] in seen]
+                break
         kept = [place for place, (name, _, _) in enumerate(ready) if name in sources]
         made = Shard(
             names=tuple(name for name, _, _ in ready),
@@ -200,8 +215,10 @@ def _encode(
             ready.append((name, *result.result()))
         except BadInput as error:
             unreadable[name] = error.message
-        if len(ready) == limit:
+        if not stopped() and len(ready) == limit:
             yield shard()
+        if stopped():
+            break
     if ready:
         yield shard()
 

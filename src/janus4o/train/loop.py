@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from torch import Tensor, nn
 from janus4o.errors import Interrupted, Janus4oError
 from janus4o.files import sync_file, write_atomic
 from janus4o.model.loading import JanusModel
+from janus4o.signals import draining
 from janus4o.train.batch import collate, hide, row_generator, split
 from janus4o.train.checkpoints import (
     check_origin,
@@ -133,7 +131,7 @@ def train(
     with (
         (folder / METRICS).open("a", encoding="utf-8") as log,
         attention_for_training(model.network),
-        _signals() as caught,
+        draining() as interrupted,
     ):
         while done < steps:
             began = time.perf_counter()
@@ -180,7 +178,7 @@ def train(
             if on_step:
                 on_step(metrics, steps)
 
-            stopped = bool(caught) or (stop is not None and stop())
+            stopped = interrupted() or (stop is not None and stop())
             if done == steps or done % settings.checkpoint_every == 0 or stopped:
                 sync_file(log)  # a checkpoint must not outlive the lines of its steps
                 save_checkpoint(folder, done, model, optimizer, origin, settings.keep_checkpoints)
@@ -237,24 +235,3 @@ def _cut_metrics(path: Path, steps: int) -> None:
         except (ValueError, KeyError, TypeError):
             break  # the line being written when the run was killed
     write_atomic(path, "".join(kept).encode())
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects the first SIGINT or SIGTERM instead of dying of it; the second one interrupts."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-
-    def note(number: int, _frame: object) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
