@@ -194,3 +194,24 @@ def test_check_prints_the_whole_recipe_and_says_what_is_wrong(tmp_path, capsys):
     assert recipe.parse(whole) == recipe.load(path, ["train.batch=8"])
     assert app.main(["recipe", "check", str(path), "train.stepps=8"]) == 3
     assert "did you mean 'steps'" in capsys.readouterr().err
+
+
+def test_a_folder_keeps_of_each_stage_the_recipe_it_was_made_by(tmp_path: Path) -> None:
+    first = recipe.parse({"name": "a", "train": {"steps": 5, "rate": 1e-3}})
+    recipe.keep(first, tmp_path, "name", "synthesis")
+    assert recipe.load(tmp_path / recipe.KEPT) == first
+    second = recipe.parse({"name": "b", "seed": 4, "train": {"steps": 9, "rate": 1e-3}})
+    recipe.keep(second, tmp_path, "name", "seed")
+    kept = recipe.load(tmp_path / recipe.KEPT)
+    assert (kept.name, kept.seed, kept.train.steps) == ("b", 4, 5)
+    recipe.keep(second.starting_from("random"), tmp_path, "model", "train")
+    kept = recipe.load(tmp_path / recipe.KEPT)
+    assert (kept.train.steps, kept.model.init) == (9, "random")
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"{a: [", b"- 1\n", b"7"])
+def test_a_damaged_recipe_of_a_folder_is_replaced(damage: bytes, tmp_path: Path) -> None:
+    (tmp_path / recipe.KEPT).write_bytes(damage)
+    wanted = recipe.parse({"name": "a"})
+    recipe.keep(wanted, tmp_path, "train")
+    assert recipe.load(tmp_path / recipe.KEPT) == wanted

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from janus4o.errors import RecipeError
+from janus4o.files import write_atomic
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -278,6 +279,10 @@ class Evaluate(_Strict):
     seed: int = 1_000_000
 
 
+KEPT = "recipe.yaml"
+"""In a run folder: the recipe each part of it was made by."""
+
+
 class Recipe(_Strict):
     """The whole run. See `recipes/` for complete commented examples."""
 
@@ -294,6 +299,10 @@ class Recipe(_Strict):
     def folder(self) -> Path:
         """The run folder."""
         return Path(self.output) if self.output else Path("runs") / self.name
+
+    def starting_from(self, init: str) -> Recipe:
+        """The same recipe with another model to start from."""
+        return self.model_copy(update={"model": self.model.model_copy(update={"init": init})})
 
     def content(self) -> dict[str, Any]:
         """What determines the samples: teachers, seed, and of synthesis all but counts and limits."""
@@ -389,6 +398,23 @@ def parse(data: dict[str, Any], where: str = "recipe") -> Recipe:
         given = repr(first.get("input")) if not key.endswith(".base_url") else "(not shown)"
         given = given if len(given) <= 60 else given[:57] + "..."
         raise RecipeError(f"{where}: {key} = {given}: {first['msg']}", "correct this key") from None
+
+
+def keep(recipe: Recipe, folder: Path, *parts: str) -> None:
+    """Writes `folder/recipe.yaml`; of one that is there only `parts` (top-level keys) are replaced.
+
+    Each stage keeps its own parts in step, so that the file always says what the folder was made by.
+    """
+    path = folder / KEPT
+    data = recipe.model_dump(mode="json")
+    try:
+        kept = yaml.load(path.read_text("utf-8"), _Loader)
+        data |= {key: kept[key] for key in data if key in kept and key not in parts}
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        pass  # there is none, or it is damaged: this recipe is the best there is
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode()
+    if not path.is_file() or path.read_bytes() != text:
+        write_atomic(path, text)
 
 
 def json_schema() -> dict[str, Any]:

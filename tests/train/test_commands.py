@@ -5,6 +5,7 @@ import yaml
 
 from janus4o.cli import app
 from janus4o.model.loading import load_model, save_model
+from janus4o.recipe import load
 from janus4o.train import start
 
 from .conftest import write_data_set
@@ -62,11 +63,14 @@ def test_a_missing_data_set_or_model_is_bad_input(run, tmp_path, capsys):
     assert "did you mean" in capsys.readouterr().err
 
 
-def test_changed_settings_are_refused(run, capsys):
+def test_changed_settings_are_refused_and_not_kept(run, tmp_path, capsys):
     assert app.main(["encode", str(run)]) == 0
     assert app.main(["train", str(run)]) == 0
+    kept = load(tmp_path / "run" / "recipe.yaml")
+    assert kept.train.rate == 1e-3
     assert app.main(["train", str(run), "train.rate=0.5"]) == 4
     assert "train.rate" in capsys.readouterr().err
+    assert load(tmp_path / "run" / "recipe.yaml") == kept
 
 
 def test_random_keeps_the_picture_tokenizer_only(tmp_path, fresh_model, monkeypatch):

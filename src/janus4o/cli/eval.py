@@ -82,6 +82,7 @@ def score_run(recipe: Recipe, model: str | None = None) -> dict[str, Any]:
     from janus4o.evaluate.scores import Options, pictures_wanted, score
     from janus4o.evaluate.summary import write_summary
     from janus4o.files import lock
+    from janus4o.recipe import keep
     from janus4o.sketch.judge import SketchJudge
 
     how, judge = recipe.evaluate, SketchJudge()
@@ -109,6 +110,7 @@ def score_run(recipe: Recipe, model: str | None = None) -> dict[str, Any]:
                     folder,
                     progress,
                 )
+        keep(recipe, recipe.folder, "evaluate")
         return write_summary(folder, scores["base"], scores["tuned"], judge.name, "test", how.seed)
 
 

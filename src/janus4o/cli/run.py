@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from janus4o.cli import console
+from janus4o.cli.synth import ForkOption, read_recipe
 
 if TYPE_CHECKING:
     from janus4o.recipe import Recipe
@@ -27,6 +28,7 @@ def command(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
     ] = None,
+    fork: ForkOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print scores, times and paths as JSON.")
     ] = False,
@@ -40,9 +42,8 @@ def command(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from janus4o.cli import eval as scoring
     from janus4o.files import lock
-    from janus4o.recipe import load
 
-    read = load(recipe, overrides)
+    read = read_recipe(recipe, overrides, fork)
     begun = time.monotonic()
     with lock(read.folder):
         announce(read)

@@ -52,10 +52,11 @@ def command(
 
     Reads only; safe beside a running command.
     """
+    from janus4o.recipe import KEPT
     from janus4o.synth.status import status
     from janus4o.synth.store import STORE_NAME
 
-    if not any((run / name).exists() for name in ("recipe.yaml", STORE_NAME, "dataset")):
+    if not any((run / name).exists() for name in (KEPT, STORE_NAME, "dataset")):
         raise DataError(f"{str(run)!r} is no run folder", "give one that `janus4o run` made")
     found = status(run) if (run / STORE_NAME).is_file() else None
     stages, holder = look(run, found), holder_of(run)
@@ -202,6 +203,8 @@ def holder_of(folder: Path) -> Holder | None:
 
 def advise(folder: Path, stages: list[Stage], holder: Holder | None) -> str:
     """What a tired person should do."""
+    from janus4o.recipe import KEPT
+
     if holder is not None:
         return f"wait, or stop it with `kill {holder.pid}`; it can be resumed"
     if all(stage.standing is Standing.DONE for stage in stages):
@@ -210,14 +213,14 @@ def advise(folder: Path, stages: list[Stage], holder: Holder | None) -> str:
     if recipe is None:
         return "janus4o run with the recipe it was made by"
     where = "" if recipe.folder == folder else f" output={folder}"
-    return f"janus4o run {folder / 'recipe.yaml'}{where}"
+    return f"janus4o run {folder / KEPT}{where}"
 
 
 def _recipe(folder: Path) -> Recipe | None:
-    from janus4o.recipe import load
+    from janus4o.recipe import KEPT, load
 
     try:
-        return load(folder / "recipe.yaml")
+        return load(folder / KEPT)
     except RecipeError:
         return None
 

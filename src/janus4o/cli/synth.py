@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from janus4o.synth.runner import Outcome, Tally
 
 
+ForkOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--fork",
+        metavar="FOLDER",
+        help="Leave the recipe's run folder as it is and go on in FOLDER, with what still holds.",
+    ),
+]
+
+
 def command(
     recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")],
     overrides: Annotated[
@@ -28,6 +38,7 @@ def command(
     budget: Annotated[
         float | None, typer.Option(min=0, help="US dollars; stop before spending more.")
     ] = None,
+    fork: ForkOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Make the data set of RECIPE in its run folder.
@@ -35,12 +46,10 @@ def command(
     What is there already is kept and paid for once; a finished data set is left alone. Ctrl-C lets
     what is in flight end, a second one stops at once; run it again to go on.
     """
-    from janus4o.recipe import load
-
     changes = list(overrides or [])
     if budget is not None:
         changes.append(f"synthesis.budget_usd={budget}")
-    outcome = synthesize(load(recipe, changes), limit)
+    outcome = synthesize(read_recipe(recipe, changes, fork), limit)
     tally, spend = outcome.tally, outcome.spend
     if as_json:
         console.json(
@@ -57,6 +66,23 @@ def command(
         return
     rows = ", ".join(f"{count:,} {name}" for name, count in tally.accepted.items())
     console.say(f"{rows} rows in {outcome.folder} ({tally.made:,} new, ${spend.cost_usd:.2f})")
+
+
+def read_recipe(path: Path, overrides: list[str] | None, fork: Path | None) -> Recipe:
+    """The recipe to be carried out: in its own run folder, or in one forked from that."""
+    from janus4o.recipe import load
+
+    recipe = load(path, overrides)
+    if fork is None:
+        return recipe
+    from janus4o.synth.fork import fork as begin
+
+    forked, same = begin(recipe, fork)
+    console.note(
+        f"forked into {fork}: "
+        + ("pictures, rows and codes are taken over" if same else "every sample is asked for anew")
+    )
+    return forked
 
 
 def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:

@@ -47,6 +47,7 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from janus4o import files
     from janus4o.model.device import move, pick_device
+    from janus4o.recipe import keep
     from janus4o.train.codes import codes_folder, open_codes
     from janus4o.train.loop import train as train_model
     from janus4o.train.presets import resolve, resolve_fit
@@ -61,6 +62,10 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
         with console.progress(None, "train", "steps") as progress:
 
             def show(metrics: Metrics, steps: int) -> None:
+                if (
+                    progress.total is None
+                ):  # from its first step on the run is trained by this recipe
+                    keep(recipe.starting_from(init), recipe.folder, "model", "train")
                 progress.total = steps
                 losses = {"t2i loss": metrics.t2i_loss, "edit loss": metrics.edit_loss}
                 shown = {name: value for name, value in losses.items() if value is not None}

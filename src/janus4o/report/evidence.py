@@ -10,10 +10,10 @@ from typing import Any, TypeGuard
 import yaml
 
 from janus4o.errors import DataError
+from janus4o.recipe import KEPT
 from janus4o.rows import ROWS_FILE, Rows, open_rows
 from janus4o.scored import Item, read_items
 
-RECIPE_FILE = "recipe.yaml"
 METRICS_FILE = "metrics.jsonl"
 TIMINGS_FILE = "timings.json"
 SYNTHESIS_FILE = "synthesis.json"
@@ -103,7 +103,7 @@ def read_run(folder: Path) -> Evidence:
     """
     if not folder.is_dir():
         raise DataError(f"run folder {str(folder)!r} does not exist", "give a folder below runs/")
-    recipe_text = _text(folder / RECIPE_FILE)
+    recipe_text = _text(folder / KEPT)
     scores = folder / SCORES_FOLDER
     evidence = Evidence(
         folder=folder,

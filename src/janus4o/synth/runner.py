@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from janus4o import files
 from janus4o.errors import BudgetStop, Interrupted, Janus4oError, Refused
 from janus4o.exchange import Painter, Writer
@@ -25,7 +23,7 @@ from janus4o.ledger.budget import Budget
 from janus4o.ledger.journal import Spend
 from janus4o.ledger.limits import Pace
 from janus4o.ledger.prices import Priced
-from janus4o.recipe import Recipe, Server
+from janus4o.recipe import Recipe, Server, keep
 from janus4o.rows import ROWS_FILE
 from janus4o.synth.calls import Calls, Teachers
 from janus4o.synth.checks import Anything, Inspector
@@ -136,18 +134,10 @@ def run(
         store = Store(folder)
         try:
             store.claim(content_of(recipe))
-            _keep_recipe(recipe, folder)
+            keep(recipe, folder, "name", "output", "seed", "teachers", "synthesis")
             return _Run(recipe, setting, store, writer, painter, progress, limit).run()
         finally:
             store.close()
-
-
-def _keep_recipe(recipe: Recipe, folder: Path) -> None:
-    """Keeps `recipe.yaml` in step: counts, limits and training may change between runs."""
-    path = folder / "recipe.yaml"
-    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    if not path.exists() or path.read_bytes() != text.encode():
-        files.write_atomic(path, text.encode())
 
 
 @dataclass(slots=True)

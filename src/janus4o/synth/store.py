@@ -77,6 +77,12 @@ class Store:
                 "restore it from a copy, or start in another folder",
             )
 
+    def copy(self, path: Path) -> None:
+        """Writes all of it into a new file; pictures are not part of it."""
+        self.flush()
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
+
     # facts: what the whole folder was made from
 
     def fact(self, name: str) -> Any:
@@ -104,7 +110,7 @@ class Store:
         elif known != json.loads(json.dumps(content)):
             raise RecipeChanged(
                 f"{str(self.folder)!r} was made by another recipe: {_differences(known, content)}",
-                "set these back, or give the new recipe another `output` folder",
+                "set these back, or keep both: --fork NEW_FOLDER leaves this one as it is",
             )
 
     # samples

@@ -124,7 +124,7 @@ def check_origin(folder: Path, origin: Origin) -> None:
     if changed:
         raise RecipeChanged(
             f"{str(folder)!r} was trained with other settings: {', '.join(changed)}",
-            f"set these back, give another `output` folder, or remove {str(folder.parent)!r}",
+            f"set these back, keep both with `janus4o run … --fork NEW_FOLDER`, or remove {str(folder.parent)!r}",
         )
 
 
