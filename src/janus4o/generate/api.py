@@ -14,9 +14,12 @@ from torch import Tensor
 from janus4o.errors import UsageError
 from janus4o.generate import describing, guidance
 from janus4o.generate.cache import bytes_a_row
-from janus4o.generate.engine import Branch, Job, Painted, Timings, paint
+from janus4o.generate.decoder import Decoder
+from janus4o.generate.engine import Job, Painted, Timings, paint
 from janus4o.generate.guidance import Guidance
 from janus4o.generate.options import GenerateOptions
+from janus4o.generate.projection import Weights, pick_weights
+from janus4o.generate.reading import Branch, Nulls
 from janus4o.images import open_image, to_rgb
 from janus4o.model import codebook, sequence
 from janus4o.model.device import enough_memory, move, pick_device
@@ -60,12 +63,16 @@ class Generation:
 class Janus:
     """A loaded model.
 
-    Attributes:
+    Args:
         model: the network with its tokenizer and geometry.
+        weights: how they are held. "plain" leaves `model` as it is; with the others it can
+            only be used through this object.
     """
 
-    def __init__(self, model: JanusModel) -> None:
+    def __init__(self, model: JanusModel, weights: Weights = "plain") -> None:
         self.model = model
+        self._decoder = Decoder(model, weights)
+        self._null = Nulls()
 
     def __repr__(self) -> str:
         return f"Janus({self.name!r}, {self.model.dtype}, {self.model.device})"
@@ -136,7 +143,7 @@ class Janus:
     ) -> list[Generation]:
         """`generate` with checked options; `seeds` gives every prompt its own in place of theirs."""
         how = guidance.for_text_to_image(options.guidance)
-        nulls = _Nulls(self.geometry)
+        nulls = _NullBranches(self.geometry)
         views = []
         for prompt in prompts:
             layout = sequence.text_to_image(prompt, self.geometry, self.model.tokenizer)
@@ -194,13 +201,13 @@ class Janus:
         ]
         pixels = self._pixels([source for sources, _ in requests for source in sources])
         semantic, codes = self._features(pixels), codebook.encode(self.model.network, pixels)
-        nulls = _Nulls(self.geometry)
+        nulls = _NullBranches(self.geometry)
         views, start = [], 0
         for layout in layouts:
             own = slice(start, start + len(layout.spans.source))
             start = own.stop
             full = Branch(layout, semantic[own], codes[own])
-            part = Branch(sequence.hide_sources(layout), semantic[own])
+            part = Branch(sequence.hide_sources(layout), semantic[own], trunk=full)
             conditioned = (full, part)[: len(how.weights)]
             views.append((*conditioned, *nulls.of(layout, how)))
         texts = [text for _, text in requests]
@@ -230,7 +237,7 @@ class Janus:
 
     def describe(self, image: Source, question: str, longest: int = 256) -> str:
         """The model's answer to a question about a picture, at most `longest` tokens, greedy."""
-        return describing.answer(self.model, self.features([image]), question, longest)
+        return describing.answer(self._decoder, self.features([image]), question, longest)
 
     def _pixels(self, images: Sequence[Source]) -> Tensor:
         if not images:
@@ -275,7 +282,7 @@ class Janus:
         made: list[Generation | None] = [None] * len(jobs)
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            painted = paint(self.model, [jobs[i] for i in chosen], how, options)
+            painted = paint(self._decoder, self._null, [jobs[i] for i in chosen], how, options)
             for row, i in enumerate(chosen):
                 made[i] = _generation(painted, row, jobs[i].seed, prompts[i // options.n])
             if progress is not None:
@@ -288,7 +295,7 @@ class Janus:
         return max(1, min(PICTURES_AT_ONCE, CACHE_BYTES // (row * how.branches)))
 
 
-class _Nulls:
+class _NullBranches:
     """The null branch of every length, made once: it depends on nothing else."""
 
     def __init__(self, geometry: Geometry) -> None:
@@ -299,7 +306,9 @@ class _Nulls:
         if not how.has_null:
             return ()
         if len(layout) not in self._made:
-            self._made[len(layout)] = Branch(sequence.hide_prompt(layout, self._geometry))
+            self._made[len(layout)] = Branch(
+                sequence.hide_prompt(layout, self._geometry), is_null=True
+            )
         return (self._made[len(layout)],)
 
 
@@ -308,7 +317,9 @@ def _generation(painted: Painted, row: int, seed: int, prompt: str) -> Generatio
     return Generation(image, painted.codes[row], seed, prompt, painted.timings)
 
 
-def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
+def load(
+    where: str | Path, device: str = "auto", dtype: str = "auto", weights: str = "auto"
+) -> Janus:
     """Loads a model.
 
     Args:
@@ -316,11 +327,14 @@ def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
         device: "auto" takes a GPU if there is one; else as torch names it.
         dtype: "auto" is bfloat16, except on a CPU for checkpoints that are not stored in it, where
             it is float32; else as torch names it.
+        weights: "auto" or "packed" reorders them for this processor: the fastest way to the same
+            numbers. int8 and int4 are smaller, faster and not the same. "plain" keeps them as they
+            are, for a model that is to be trained or saved.
 
     Raises:
         CheckpointError: it cannot be read.
         Refused: it does not fit in memory.
-        UsageError: there is no such device or dtype.
+        UsageError: there is no such device, dtype or kind of weights.
     """
     place = pick_device(device)
     number = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype, None)
@@ -332,4 +346,4 @@ def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
         if stored and model.dtype != torch.bfloat16:
             model.network.float()
         move(model.network, place)
-    return Janus(model)
+        return Janus(model, pick_weights(weights, place, model.dtype))
