@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from janus4o.generate.projection import Projection, Weights, project
+from janus4o.model.device import return_memory
 from janus4o.model.loading import JanusModel
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -60,15 +61,7 @@ class Decoder:
         self._turns: tuple[Tensor, Tensor] | None = None
         self._norm = _norm(language.norm)
         self.layers = [
-            Layer(
-                norm=_norm(layer.input_layernorm),
-                qkv=project([getattr(layer.self_attn, f"{x}_proj") for x in "qkv"], weights),
-                out=project([layer.self_attn.o_proj], weights),
-                mlp_norm=_norm(layer.post_attention_layernorm),
-                gate_up=project([layer.mlp.gate_proj, layer.mlp.up_proj], weights),
-                down=project([layer.mlp.down_proj], weights),
-            )
-            for layer in language.layers[: config.num_hidden_layers]
+            _layer(layer, weights) for layer in language.layers[: config.num_hidden_layers]
         ]
         head: Any = network.model.generation_head
         self._head_in, self._head_act = project([head.proj_out], weights), head.activation_fn
@@ -111,6 +104,21 @@ class Decoder:
             sign[:, : self.width // 2] = -1
             self._turns = cos[0], sin[0] * sign
         return self._turns
+
+
+def _layer(layer: Any, weights: Weights) -> Layer:
+    """One layer; where its weights are packed, their former memory goes back at once."""
+    ours = Layer(
+        norm=_norm(layer.input_layernorm),
+        qkv=project([getattr(layer.self_attn, f"{x}_proj") for x in "qkv"], weights),
+        out=project([layer.self_attn.o_proj], weights),
+        mlp_norm=_norm(layer.post_attention_layernorm),
+        gate_up=project([layer.mlp.gate_proj, layer.mlp.up_proj], weights),
+        down=project([layer.mlp.down_proj], weights),
+    )
+    if weights != "plain":
+        return_memory()
+    return ours
 
 
 def _norm(module: Any) -> tuple[Tensor, float]:

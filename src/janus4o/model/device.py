@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -45,3 +47,12 @@ def enough_memory(what: str) -> Iterator[None]:
 def move(network: nn.Module, device: torch.device) -> None:
     """Moves a network in place."""
     network.to(device)
+
+
+def return_memory() -> None:
+    """Gives freed memory back to the system, which glibc does not do with blocks below 32 MB."""
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (AttributeError, OSError):  # another C library, which may do it by itself
+            return

@@ -191,7 +191,7 @@ def load_model(where: str | Path, dtype: torch.dtype | None = torch.float32) -> 
         CheckpointError: missing, truncated, of another architecture, or incomplete.
     """
     stored = open_checkpoint(find_checkpoint(where))
-    network = _network(stored.config, read_state(stored, dtype))
+    network = assemble(stored.config, read_state(stored, dtype))
     normalise_codebook(network)
     return JanusModel(
         network=network,
@@ -241,7 +241,7 @@ def save_model(
     write_checkpoint(stored, state)
 
 
-def _network(config: JanusConfig, state: Mapping[str, Tensor]) -> JanusForConditionalGeneration:
+def assemble(config: JanusConfig, state: Mapping[str, Tensor]) -> JanusForConditionalGeneration:
     """The network that consists of these very tensors, without ever having had others."""
     network = skeleton(config)
     network.load_state_dict(state, strict=True, assign=True)
