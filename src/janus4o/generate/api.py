@@ -290,8 +290,7 @@ class Janus:
         return [one for one in made if one is not None]
 
     def _fitting(self, how: Guidance, longest: Job) -> int:
-        text = self.model.network.config.text_config
-        row = bytes_a_row(text, self.model.dtype, len(longest.branches[0].layout))
+        row = bytes_a_row(self.model, len(longest.branches[0].layout))
         return max(1, min(PICTURES_AT_ONCE, CACHE_BYTES // (row * how.branches)))
 
 

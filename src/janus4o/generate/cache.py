@@ -4,8 +4,8 @@ Prompts stay as they were when decoding began, one block each, however many pict
 it; codes have a block a row, allocated once, and a step attends to the part that is filled.
 (transformers' own caches copy everything at each step, or attend to all that is allocated.)
 
-Attention is two matrix products and a softmax. With one query a row, which is what decoding is, that
-is three times as fast on a CPU as torch's fused attention, whose blocks are made for long queries.
+Attention is two matrix products and a softmax, on a CPU in float32. With one query a row, which is what
+decoding is, torch's fused attention reads bfloat16 keys there seven times as slowly (docs/log.md).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from janus4o.model.loading import JanusModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,9 @@ class Memory:
         self, prompts: Prompts, share: int, capacity: int, *, static: bool = False
     ) -> None:
         self._prompts, self._share, self._static = prompts, share, static
+        for blocks in (prompts.keys, prompts.values):
+            for layer, block in enumerate(blocks):  # one by one, so that memory does not double
+                blocks[layer] = block.to(attention_dtype(block.device, block.dtype))
         count, heads, longest, width = prompts.keys[0].shape
         shape = (count * share, heads, capacity, width)
         self.keys = [keys.new_zeros(shape) for keys in prompts.keys]
@@ -103,27 +108,25 @@ class Memory:
 
         # Heads that share keys are more queries of one head: [R, key heads, Q, W].
         asked = queries.view(rows, tokens, key_heads, -1, width).transpose(1, 2).flatten(2, 3)
+        asked = asked.to(own_keys.dtype)
         of_prompts = _scores(self._prompts.keys[layer], _gather(asked, share))
-        scores = torch.cat(
-            [_spread(of_prompts, share), _scores(own_keys, asked)], dim=-1
-        ).float() * (width**-0.5)
+        scores = torch.cat([_spread(of_prompts, share), _scores(own_keys, asked)], dim=-1)
         longest = of_prompts.shape[-1]
         if self._hidden is not None:
             scores[..., :longest].masked_fill_(self._hidden, -torch.inf)
         if (later := self._later(upto, tokens, asked.shape[2] // tokens)) is not None:
             scores[..., longest:].masked_fill_(later, -torch.inf)
-        shares = torch.softmax(scores, dim=-1).to(queries.dtype)
+        shares = torch.softmax(scores.float() * width**-0.5, dim=-1).to(own_keys.dtype)
         read = _spread(_gather(shares[..., :longest], share) @ self._prompts.values[layer], share)
         read = read + shares[..., longest:] @ own_values
-        return (
-            read.view(rows, key_heads, tokens, -1, width).transpose(1, 2).reshape(len(queries), -1)
-        )
+        apart = read.view(rows, key_heads, tokens, -1, width).transpose(1, 2)
+        return apart.reshape(len(queries), -1).to(queries.dtype)
 
     def _write(self, block: Tensor, new: Tensor) -> None:
         tokens = new.shape[1]
         if self._static:
             at = self._place + torch.arange(tokens, device=self._place.device)
-            block.index_copy_(2, at, new.transpose(1, 2))
+            block.index_copy_(2, at, new.transpose(1, 2).to(block.dtype))
         else:
             block[:, :, self.filled : self.filled + tokens] = new.transpose(1, 2)
 
@@ -158,8 +161,14 @@ def _spread(slots: Tensor, share: int) -> Tensor:
     return apart.transpose(1, 2).flatten(0, 1)
 
 
-def bytes_a_row(config: Any, dtype: torch.dtype, length: int) -> int:
-    """Memory one row of `length` tokens takes in the cache; `config` is the text config."""
+def attention_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """What keys and values are held in by a model of that dtype."""
+    return torch.float32 if device.type == "cpu" else dtype
+
+
+def bytes_a_row(model: JanusModel, length: int) -> int:
+    """Memory one row of `length` tokens takes."""
+    config: Any = model.network.config.text_config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * width
-    return int(per_token * dtype.itemsize * length)
+    return int(per_token * attention_dtype(model.device, model.dtype).itemsize * length)
