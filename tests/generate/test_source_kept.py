@@ -80,7 +80,7 @@ def test_lower_semantic_weight_keeps_more_of_the_source(keeper: JanusModel) -> N
         batch, decoder = engine.prepare(keeper, jobs), Decoder(keeper)
         memory, logits = engine.prefill(decoder, Nulls(), batch)
         steps = engine.decode(decoder, memory, logits, batch.generators, how, GenerateOptions())
-        drawn = torch.stack(list(steps), dim=1)
+        drawn = torch.cat(list(steps), dim=1)
         return (drawn == sources).float().mean().item()
 
     shares = [kept(weight) for weight in (0.0, 1.0, 5.0, 50.0)]

@@ -279,6 +279,8 @@ class Janus:
         # The longest first: what does not fit in memory fails at once.
         order = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].branches[0].layout))
         size = batch or self._fitting(how, jobs[order[0]])
+        if options.speculate > 1:
+            size = 1  # pictures keep different numbers of codes a pass
         made: list[Generation | None] = [None] * len(jobs)
         for start in range(0, len(order), size):
             chosen = order[start : start + size]

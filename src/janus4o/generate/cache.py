@@ -4,8 +4,9 @@ Prompts stay as they were when decoding began, one block each, however many pict
 it; codes have a block a row, allocated once, and a step attends to the part that is filled.
 (transformers' own caches copy everything at each step, or attend to all that is allocated.)
 
-Attention is two matrix products and a softmax, on a CPU in float32. With one query a row, which is what
-decoding is, torch's fused attention reads bfloat16 keys there seven times as slowly (docs/log.md).
+Attention is two matrix products and a softmax. With one query a row, which is what decoding is, torch's
+fused attention is several times as slow on a CPU, and a CPU multiplies float32 keys by one query faster
+than bfloat16 ones, though they are twice as many bytes; with values it is the other way round.
 """
 
 from __future__ import annotations
@@ -61,9 +62,8 @@ class Memory:
         self, prompts: Prompts, share: int, capacity: int, *, static: bool = False
     ) -> None:
         self._prompts, self._share, self._static = prompts, share, static
-        for blocks in (prompts.keys, prompts.values):
-            for layer, block in enumerate(blocks):  # one by one, so that memory does not double
-                blocks[layer] = block.to(attention_dtype(block.device, block.dtype))
+        for layer, block in enumerate(prompts.keys):  # one by one: memory does not double
+            prompts.keys[layer] = block.to(keys_dtype(block.device, block.dtype))
         count, heads, longest, width = prompts.keys[0].shape
         shape = (count * share, heads, capacity, width)
         self.keys = [keys.new_zeros(shape) for keys in prompts.keys]
@@ -116,7 +116,7 @@ class Memory:
             scores[..., :longest].masked_fill_(self._hidden, -torch.inf)
         if (later := self._later(upto, tokens, asked.shape[2] // tokens)) is not None:
             scores[..., longest:].masked_fill_(later, -torch.inf)
-        shares = torch.softmax(scores.float() * width**-0.5, dim=-1).to(own_keys.dtype)
+        shares = torch.softmax(scores.float() * width**-0.5, dim=-1).to(own_values.dtype)
         read = _spread(_gather(shares[..., :longest], share) @ self._prompts.values[layer], share)
         read = read + shares[..., longest:] @ own_values
         apart = read.view(rows, key_heads, tokens, -1, width).transpose(1, 2)
@@ -161,8 +161,8 @@ def _spread(slots: Tensor, share: int) -> Tensor:
     return apart.transpose(1, 2).flatten(0, 1)
 
 
-def attention_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
-    """What keys and values are held in by a model of that dtype."""
+def keys_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """What keys are held in by a model of that dtype; values are held in the model's own."""
     return torch.float32 if device.type == "cpu" else dtype
 
 
@@ -170,5 +170,5 @@ def bytes_a_row(model: JanusModel, length: int) -> int:
     """Memory one row of `length` tokens takes."""
     config: Any = model.network.config.text_config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * width
-    return int(per_token * attention_dtype(model.device, model.dtype).itemsize * length)
+    numbers = config.num_hidden_layers * config.num_key_value_heads * width * length
+    return int(numbers * (keys_dtype(model.device, model.dtype).itemsize + model.dtype.itemsize))

@@ -25,6 +25,7 @@ from janus4o.generate.guidance import Guidance
 from janus4o.generate.options import GenerateOptions
 from janus4o.generate.reading import Branch, Nulls, read_branches
 from janus4o.generate.sampling import new_generator, sample
+from janus4o.generate.speculation import speculate
 from janus4o.model import codebook
 from janus4o.model.embed import embed_batch, embed_codes
 from janus4o.model.loading import JanusModel
@@ -103,9 +104,9 @@ def paint(
     batch = prepare(decoder.model, jobs)
     memory, logits_RV = prefill(decoder, nulls, batch)
     clock.append(time.perf_counter())
-    codes = torch.stack(list(decode(decoder, memory, logits_RV, batch.generators, how, options)), 1)
+    drawn = list(decode(decoder, memory, logits_RV, batch.generators, how, options))
     clock.append(time.perf_counter())
-    return finish(decoder.model, codes, clock)
+    return finish(decoder.model, torch.cat(drawn, 1), len(drawn) - 1, clock)
 
 
 def prepare(model: JanusModel, jobs: Sequence[Job]) -> Batch:
@@ -144,10 +145,11 @@ def prefill(decoder: Decoder, nulls: Nulls, batch: Batch) -> tuple[Memory, Tenso
     return memory, logits.repeat_interleave(batch.share, 0)
 
 
-def step(decoder: Decoder, memory: Memory, codes_R: Tensor) -> Tensor:
-    """Feeds one code to every row; returns the next code's logits, [R, codebook]."""
-    embeds = embed_codes(decoder.model.network, codes_R)
-    return decoder.code_logits(decoder.run(embeds, memory.positions(), memory.attend))
+def step(decoder: Decoder, memory: Memory, codes_N: Tensor) -> Tensor:
+    """Feeds equally many codes to every row, row-major; the logits after each, [N, codebook]."""
+    embeds = embed_codes(decoder.model.network, codes_N)
+    positions = memory.positions(len(codes_N) // memory.rows)
+    return decoder.code_logits(decoder.run(embeds, positions, memory.attend))
 
 
 def decode(
@@ -158,12 +160,28 @@ def decode(
     how: Guidance,
     options: GenerateOptions,
 ) -> Iterator[Tensor]:
-    """The loop: combine the branches, draw a code, feed it to all of them. Yields int64 [B]s."""
+    """The loop: combine the branches, draw a code, feed it to all of them.
+
+    Yields int64 [B, 1] a pass, and with speculation, for one picture alone, [1, how many held].
+    """
+    geometry = decoder.model.geometry
+    if options.speculate > 1:
+        (generator,) = generators
+
+        def guided(codes_N: Tensor, kept: int) -> Tensor:
+            memory.advance(kept)
+            fed = codes_N.to(logits_RV.device).repeat(how.branches)
+            return how.combine(step(decoder, memory, fed).view(how.branches, len(codes_N), -1))
+
+        first_V = how.combine(logits_RV.view(how.branches, 1, -1))[0]
+        for codes in speculate(first_V, guided, generator, options, geometry.tokens, geometry.grid):
+            yield codes[None]
+        return
     forward = stepper(decoder, memory)
-    for left in reversed(range(decoder.model.geometry.tokens)):
+    for left in reversed(range(geometry.tokens)):
         guided_BV = how.combine(logits_RV.view(how.branches, len(generators), -1))
         codes_B = sample(guided_BV, generators, options.temperature, options.top_k)
-        yield codes_B
+        yield codes_B[:, None]
         if left:
             logits_RV = forward(codes_B.repeat(how.branches))
             memory.advance()
@@ -192,7 +210,7 @@ def stepper(decoder: Decoder, memory: Memory) -> Callable[[Tensor], Tensor]:
     return replay
 
 
-def finish(model: JanusModel, codes: Tensor, clock: Sequence[float]) -> Painted:
+def finish(model: JanusModel, codes: Tensor, passes: int, clock: Sequence[float]) -> Painted:
     """Draws the pictures; `clock` holds the times of the start, the prefill and the decoding."""
     codes = codes.cpu()
     decoded = time.perf_counter()
@@ -202,6 +220,6 @@ def finish(model: JanusModel, codes: Tensor, clock: Sequence[float]) -> Painted:
         decode=decoded - clock[1],
         draw=time.perf_counter() - decoded,
         pictures=len(codes),
-        passes=codes.shape[1] - 1,
+        passes=passes,
     )
     return Painted(codes, pictures, timings)
