@@ -141,7 +141,7 @@ def test_the_engine_speculates_to_the_same_pictures(
 
 
 def test_by_ratio_a_seed_still_means_one_picture(janus: Janus) -> None:
-    options = GenerateOptions(seed=5, speculate=6, n=2)
+    options = GenerateOptions(seed=5, speculate=6, n=2, rule="ratio")
     once, again = (janus.generate_with(["a red circle"], options) for _ in range(2))
     assert [one.codes.tolist() for one in once] == [one.codes.tolist() for one in again]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from janus4o.generate.guidance import Guidance
 from janus4o.generate.options import GenerateOptions
 from janus4o.generate.projection import Weights, pick_weights
 from janus4o.generate.reading import Branch, Nulls
+from janus4o.generate.watching import Watch, watcher
 from janus4o.images import open_image, to_rgb
 from janus4o.model import codebook, sequence
 from janus4o.model.device import enough_memory, move, pick_device
@@ -104,6 +106,7 @@ class Janus:
         top_k: int | None = None,
         batch: int | None = None,
         progress: Progress | None = None,
+        watch: Watch | None = None,
     ) -> list[Generation]:
         """Pictures from words.
 
@@ -114,6 +117,7 @@ class Janus:
             temperature: 0 means greedy.
             top_k: draw only from the k likeliest codes.
             batch: pictures computed at once; None takes what fits. It never changes a result.
+            watch: who sees unfinished pictures and may stop them.
 
         Returns:
             `n` pictures of the first prompt, then `n` of the second, and so on.
@@ -121,6 +125,8 @@ class Janus:
         Raises:
             PromptError: a prompt is empty or too long.
             UsageError: an option is out of range.
+            Interrupted: `watch` stopped it.
+            Refused: it does not fit in memory.
         """
         options = GenerateOptions(
             guidance=self.guidance_or(guidance),
@@ -130,7 +136,11 @@ class Janus:
             top_k=top_k,
         )
         return self.generate_with(
-            [prompts] if isinstance(prompts, str) else prompts, options, batch, progress
+            [prompts] if isinstance(prompts, str) else prompts,
+            options,
+            batch,
+            progress,
+            watch=watch,
         )
 
     def generate_with(
@@ -140,6 +150,7 @@ class Janus:
         batch: int | None = None,
         progress: Progress | None = None,
         seeds: Sequence[int] | None = None,
+        watch: Watch | None = None,
     ) -> list[Generation]:
         """`generate` with checked options; `seeds` gives every prompt its own in place of theirs."""
         how = guidance.for_text_to_image(options.guidance)
@@ -148,7 +159,7 @@ class Janus:
         for prompt in prompts:
             layout = sequence.text_to_image(prompt, self.geometry, self.model.tokenizer)
             views.append((Branch(layout), *nulls.of(layout, how)))
-        return self._paint(prompts, views, how, options, batch, progress, seeds)
+        return self._paint(prompts, views, how, options, batch, progress, seeds, watch)
 
     def edit(
         self,
@@ -161,6 +172,7 @@ class Janus:
         temperature: float = 1.0,
         seed: int = 0,
         top_k: int | None = None,
+        watch: Watch | None = None,
     ) -> list[Generation]:
         """A picture changed as told.
 
@@ -180,7 +192,7 @@ class Janus:
             top_k=top_k,
         )
         given = [sources] if isinstance(sources, Source) else list(sources)
-        return self.edit_with([(given, instruction)], options)
+        return self.edit_with([(given, instruction)], options, watch=watch)
 
     def edit_with(
         self,
@@ -189,6 +201,7 @@ class Janus:
         batch: int | None = None,
         progress: Progress | None = None,
         seeds: Sequence[int] | None = None,
+        watch: Watch | None = None,
     ) -> list[Generation]:
         """Many edits, each (sources, instruction), with checked options; `n` pictures of each.
 
@@ -199,19 +212,22 @@ class Janus:
             sequence.edit(text, self.geometry, self.model.tokenizer, len(sources))
             for sources, text in requests
         ]
+        start = time.perf_counter()
         pixels = self._pixels([source for sources, _ in requests for source in sources])
         semantic, codes = self._features(pixels), codebook.encode(self.model.network, pixels)
+        encode = time.perf_counter() - start
         nulls = _NullBranches(self.geometry)
-        views, start = [], 0
+        views, first = [], 0
         for layout in layouts:
-            own = slice(start, start + len(layout.spans.source))
-            start = own.stop
+            own = slice(first, first + len(layout.spans.source))
+            first = own.stop
             full = Branch(layout, semantic[own], codes[own])
             part = Branch(sequence.hide_sources(layout), semantic[own], trunk=full)
             conditioned = (full, part)[: len(how.weights)]
             views.append((*conditioned, *nulls.of(layout, how)))
         texts = [text for _, text in requests]
-        return self._paint(texts, views, how, options, batch, progress, seeds)
+        made = self._paint(texts, views, how, options, batch, progress, seeds, watch)
+        return [replace(one, timings=replace(one.timings, encode=encode)) for one in made]
 
     def encode(self, images: Sequence[Source]) -> Tensor:
         """VQ codes of pictures, int64 [B, T]."""
@@ -266,6 +282,7 @@ class Janus:
         batch: int | None,
         progress: Progress | None,
         seeds: Sequence[int] | None,
+        watch: Watch | None,
     ) -> list[Generation]:
         """Runs all pictures in batches of similar length and returns them prompt-major."""
         if not views:
@@ -284,7 +301,11 @@ class Janus:
         made: list[Generation | None] = [None] * len(jobs)
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            painted = paint(self._decoder, self._null, [jobs[i] for i in chosen], how, options)
+            asked = [(jobs[i].seed, prompts[i // options.n]) for i in chosen]
+            after = watcher(self.model, watch, asked) if watch is not None else None
+            with enough_memory(f"a batch of {len(chosen)} pictures", "ask for a smaller batch"):
+                batched = [jobs[i] for i in chosen]
+                painted = paint(self._decoder, self._null, batched, how, options, after)
             for row, i in enumerate(chosen):
                 made[i] = _generation(painted, row, jobs[i].seed, prompts[i // options.n])
             if progress is not None:

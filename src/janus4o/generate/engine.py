@@ -39,11 +39,16 @@ class Job:
     seed: int
 
 
+After = Callable[[Sequence[Tensor]], None]
+"""Called after every pass with the codes of all so far, int64 [B, ...] each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Seconds the batch of a picture took, and how many pictures it held.
 
     Attributes:
+        encode: looking at all sources of the call, of which the batch is a part.
         prefill: reading the prompts.
         decode: writing the codes.
         draw: codes to pixels.
@@ -51,6 +56,7 @@ class Timings:
         passes: through the network while decoding.
     """
 
+    encode: float
     prefill: float
     decode: float
     draw: float
@@ -98,13 +104,18 @@ def paint(
     jobs: Sequence[Job],
     how: Guidance,
     options: GenerateOptions,
+    after: After | None = None,
 ) -> Painted:
-    """Codes and pictures of jobs, computed as one batch."""
+    """Codes and pictures of jobs, computed as one batch; what `after` raises ends it."""
     clock = [time.perf_counter()]
     batch = prepare(decoder.model, jobs)
     memory, logits_RV = prefill(decoder, nulls, batch)
     clock.append(time.perf_counter())
-    drawn = list(decode(decoder, memory, logits_RV, batch.generators, how, options))
+    drawn = []
+    for codes in decode(decoder, memory, logits_RV, batch.generators, how, options):
+        drawn.append(codes)
+        if after is not None:
+            after(drawn)
     clock.append(time.perf_counter())
     return finish(decoder.model, torch.cat(drawn, 1), len(drawn) - 1, clock)
 
@@ -216,6 +227,7 @@ def finish(model: JanusModel, codes: Tensor, passes: int, clock: Sequence[float]
     decoded = time.perf_counter()
     pictures = codebook.decode(model.network, codes)
     timings = Timings(
+        encode=0.0,
         prefill=clock[1] - clock[0],
         decode=decoded - clock[1],
         draw=time.perf_counter() - decoded,

@@ -41,7 +41,7 @@ class GenerateOptions:
     seed: int = 0
     top_k: int | None = None
     speculate: int = 1
-    rule: Rule = "ratio"
+    rule: Rule = "match"
 
     def __post_init__(self) -> None:
         for name in ("guidance", "semantic_weight", "temperature"):

@@ -30,7 +30,9 @@ def pick_device(name: str) -> torch.device:
 
 
 @contextmanager
-def enough_memory(what: str) -> Iterator[None]:
+def enough_memory(
+    what: str, remedy: str = "use dtype bfloat16, a smaller model, or a machine with more"
+) -> Iterator[None]:
     """Turns running out of memory into Refused: `what` does not fit."""
     try:
         yield
@@ -38,10 +40,7 @@ def enough_memory(what: str) -> Iterator[None]:
         told = isinstance(error, MemoryError | torch.OutOfMemoryError)
         if not told and "can't allocate memory" not in str(error):
             raise
-        raise Refused(
-            f"{what} does not fit in memory",
-            "use dtype bfloat16, a smaller model, or a machine with more",
-        ) from error
+        raise Refused(f"{what} does not fit in memory", remedy) from error
 
 
 def move(network: nn.Module, device: torch.device) -> None:
