@@ -107,6 +107,7 @@ class Janus:
         batch: int | None = None,
         progress: Progress | None = None,
         watch: Watch | None = None,
+        speculate: int = 1,
     ) -> list[Generation]:
         """Pictures from words.
 
@@ -118,6 +119,8 @@ class Janus:
             top_k: draw only from the k likeliest codes.
             batch: pictures computed at once; None takes what fits. It never changes a result.
             watch: who sees unfinished pictures and may stop them.
+            speculate: codes guessed and verified a pass, one picture at a time; a seed's picture
+                stays the same but for rounding.
 
         Returns:
             `n` pictures of the first prompt, then `n` of the second, and so on.
@@ -134,6 +137,7 @@ class Janus:
             n=n,
             seed=seed,
             top_k=top_k,
+            speculate=speculate,
         )
         return self.generate_with(
             [prompts] if isinstance(prompts, str) else prompts,
@@ -173,6 +177,7 @@ class Janus:
         seed: int = 0,
         top_k: int | None = None,
         watch: Watch | None = None,
+        speculate: int = 1,
     ) -> list[Generation]:
         """A picture changed as told.
 
@@ -190,6 +195,7 @@ class Janus:
             n=n,
             seed=seed,
             top_k=top_k,
+            speculate=speculate,
         )
         given = [sources] if isinstance(sources, Source) else list(sources)
         return self.edit_with([(given, instruction)], options, watch=watch)

@@ -38,9 +38,6 @@ FULL = 4
 """Rows below which oneDNN takes kernels that read weights more slowly: measured on Zen 4 at 2048 by
 11264 in bfloat16, 22 GB/s with two rows and 30 with four, of 31 there were."""
 
-FEW = 3
-"""Most rows that the kernels of int8 and int4 are made for; more of them go through bfloat16."""
-
 
 def project(layers: Sequence[nn.Module], weights: Weights) -> Projection:
     """The projection that computes `layers`; unless plain, their own weights are gone after it."""
@@ -122,10 +119,8 @@ def _int8(weight: Tensor, bias: Tensor | None) -> Projection:
     rounded = (weight.float() / scales.float()[:, None]).round().clamp(-128, 127).to(torch.int8)
 
     def apply(x: Tensor) -> Tensor:
-        if len(x) <= FEW:
-            out = torch._weight_int8pack_mm(x, rounded, scales)
-            return out if bias is None else out + bias
-        return F.linear(x, rounded.to(x.dtype) * scales[:, None], bias)
+        out = torch._weight_int8pack_mm(x.contiguous(), rounded, scales)
+        return out if bias is None else out + bias
 
     return apply
 
