@@ -220,7 +220,8 @@ class Janus:
         ]
         start = time.perf_counter()
         pixels = self._pixels([source for sources, _ in requests for source in sources])
-        semantic, codes = self._features(pixels), codebook.encode(self.model.network, pixels)
+        with enough_memory(f"encoding {len(pixels)} sources", "give fewer edits at once"):
+            semantic, codes = self._features(pixels), codebook.encode(self.model.network, pixels)
         encode = time.perf_counter() - start
         nulls = _NullBranches(self.geometry)
         views, first = [], 0
@@ -259,7 +260,8 @@ class Janus:
 
     def describe(self, image: Source, question: str, longest: int = 256) -> str:
         """The model's answer to a question about a picture, at most `longest` tokens, greedy."""
-        return describing.answer(self._decoder, self.features([image]), question, longest)
+        with enough_memory("a picture and a question", "use dtype bfloat16 or a smaller model"):
+            return describing.answer(self._decoder, self.features([image]), question, longest)
 
     def _pixels(self, images: Sequence[Source]) -> Tensor:
         if not images:
@@ -291,6 +293,8 @@ class Janus:
         watch: Watch | None,
     ) -> list[Generation]:
         """Runs all pictures in batches of similar length and returns them prompt-major."""
+        if batch is not None and batch < 1:
+            raise UsageError(f"batch = {batch}", "give at least 1, or leave it out")
         if not views:
             return []
         firsts = [options.seed] * len(views) if seeds is None else seeds

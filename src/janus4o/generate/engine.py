@@ -27,7 +27,7 @@ from janus4o.generate.reading import Branch, Nulls, read_branches
 from janus4o.generate.sampling import new_generator, sample
 from janus4o.generate.speculation import speculate
 from janus4o.model import codebook
-from janus4o.model.embed import embed_batch, embed_codes
+from janus4o.model.embed import embed_batch
 from janus4o.model.loading import JanusModel
 
 
@@ -158,7 +158,7 @@ def prefill(decoder: Decoder, nulls: Nulls, batch: Batch) -> tuple[Memory, Tenso
 
 def step(decoder: Decoder, memory: Memory, codes_N: Tensor) -> Tensor:
     """Feeds equally many codes to every row, row-major; the logits after each, [N, codebook]."""
-    embeds = embed_codes(decoder.model.network, codes_N)
+    embeds = decoder.embed(codes_N)
     positions = memory.positions(len(codes_N) // memory.rows)
     return decoder.code_logits(decoder.run(embeds, positions, memory.attend))
 
