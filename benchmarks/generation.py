@@ -315,15 +315,16 @@ def bandwidth(device: str, buffer: Tensor) -> float:
     return 2 * buffer.nbytes / clock.read()
 
 
-def step_bytes(model: JanusModel, work: Work, steps: int) -> float:
+def step_bytes(model: JanusModel, work: Work, steps: int, weights: str = "packed") -> float:
     """Bytes one step has to read: the weights it uses, and keys and values so far."""
     language, parts = model.network.model.language_model, model.network.model
     used = [language.layers, language.norm, parts.generation_head, parts.generation_aligner]
-    weights = sum(p.nbytes for part in used for p in part.parameters())
+    smaller = {"int8": 2.0, "int4": 32 / 9}.get(weights, 1.0)  # 4.5 bits, with scale and zero
+    weight_bytes = sum(p.nbytes for part in used for p in part.parameters()) / smaller
     text = model.network.config.text_config
     position = 2 * text.num_hidden_layers * text.hidden_size * model.dtype.itemsize
     length = len(work.layout.prompt_ids) + steps / 2
-    return weights + work.how.branches * length * position
+    return weight_bytes + work.how.branches * length * position
 
 
 def peak() -> Iterator[float]:
@@ -446,7 +447,10 @@ def main() -> int:
             )
     is_cuda = options.device.startswith("cuda")
     buffer = torch.ones((8 if is_cuda else 1) * 2**28, device=options.device)  # 8 or 1 GiB
-    bytes_read = step_bytes(model, work, steps)
+    bytes_read = {
+        name: step_bytes(model, work, steps, options.weights if name == "janus4o" else "plain")
+        for name in engines
+    }
 
     runs: dict[str, list[Run]] = {name: [] for name in engines}
     rates: dict[str, list[float]] = {name: [] for name in engines}
@@ -469,13 +473,13 @@ def main() -> int:
         return statistics.median(values)
 
     print(
-        f"\n{bytes_read / 1e9:.2f} GB a step; medians of {options.rounds} rounds of {steps} steps"
+        f"\n{bytes_read['janus4o'] / 1e9:.2f} GB a step; medians of {options.rounds} rounds of {steps} steps"
     )
     print(f"{'':<29}{'ms/step':>8}{'floor':>7}{'share':>7}{'encode':>8}{'prefill':>9}{'draw':>6}"
           f"{'s/image':>9}{'slower, 95 %':>22}{'peak':>9}")  # fmt: skip
     for name in names:
         mine = runs[name]
-        floors = [bytes_read / rate for rate in rates[name]]
+        floors = [bytes_read[name] / rate for rate in rates[name]]
         share = middle([floor / run.step for floor, run in zip(floors, mine, strict=True)])
         ratios = [
             run.picture(tokens) / own.picture(tokens)

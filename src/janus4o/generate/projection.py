@@ -49,10 +49,10 @@ def project(layers: Sequence[nn.Module], weights: Weights) -> Projection:
         bias = _bias(layers)
         for layer in layers:
             _release(layer)
-        if weights == "int8":
-            return _int8(weight, bias)
-        if weights == "int4":
+        if weights == "int4" and weight.shape[1] % GROUP == 0 and weight.shape[0] % 16 == 0:
             return _int4(weight, bias)
+        if weights in ("int8", "int4") and weight.shape[1] % 32 == 0:  # the kernel crashes else
+            return _int8(weight, bias)
         if can_pack(weight.device.type, weight.dtype):
             return _packed(weight, bias)
         return functools.partial(F.linear, weight=weight, bias=bias)
@@ -127,8 +127,6 @@ def _int8(weight: Tensor, bias: Tensor | None) -> Projection:
 
 def _int4(weight: Tensor, bias: Tensor | None) -> Projection:
     rows, width = weight.shape
-    if width % GROUP or rows % 16:
-        return _int8(weight, bias)  # the kernel's shapes; only the smallest networks have others
     groups = weight.float().view(rows, width // GROUP, GROUP)
     low, high = groups.amin(-1), groups.amax(-1)
     scale = ((high - low) / 15).clamp(min=1e-8).to(weight.dtype).float()
