@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -43,6 +44,20 @@ def test_packed_weights_draw_the_same(janus: Janus, pictures: list[Image.Image])
     assert codes(edited) == codes(janus.edit(pictures[:2], "make it blue", n=2))
     question = "what is this"
     assert packed.describe(pictures[0], question, 8) == janus.describe(pictures[0], question, 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_packing_leaves_pictures_to_codes_and_back_as_they_are(
+    janus: Janus, pictures: list[Image.Image], dtype: torch.dtype
+) -> None:
+    plain = Janus(copied(janus.model, dtype))
+    packed = Janus(copied(janus.model, dtype), "packed")
+    assert torch.equal(packed.features(pictures), plain.features(pictures))
+    assert torch.equal(packed.encode(pictures), plain.encode(pictures))
+    codes_BT = plain.encode(pictures)
+    for ours, theirs in zip(packed.decode(codes_BT), plain.decode(codes_BT), strict=True):
+        off = np.asarray(ours).astype(int) - np.asarray(theirs).astype(int)
+        assert abs(off).max() <= 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
