@@ -63,4 +63,4 @@ def official_janus(official_folder: Path) -> Any:
     """The golden set's model, loaded as a user would."""
     import janus4o
 
-    return janus4o.load(official_folder, "cpu", "float32")
+    return janus4o.load(official_folder, "cpu", "float32", "plain")

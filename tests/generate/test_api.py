@@ -68,6 +68,8 @@ def test_what_cannot_be_done_is_refused(janus: Janus, pictures: list[Image.Image
         janus.edit(b"no picture", "make it blue")
     with pytest.raises(ImageError, match="20000×20000 pixels"):
         janus.edit(Image.new("1", (20_000, 20_000)), "make it blue")
+    with pytest.raises(UsageError, match="batch = 0"):
+        janus.generate("a red circle", batch=0)
     with pytest.raises(UsageError, match="codes of shape"):
         janus.decode(torch.zeros(1, 3, dtype=torch.int64))
     with pytest.raises(UsageError, match="outside the codebook"):

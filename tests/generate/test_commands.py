@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from janus4o.cli.app import main
 from janus4o.generate.api import Janus
@@ -89,3 +90,25 @@ def test_bad_input_is_one_line_with_its_remedy(
     assert said in told
     assert " → " in told
     assert told.count("\n") == 1
+
+
+def test_weights_and_speculation_from_the_command_line(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["generate", "a red circle", "--model", checkpoint, "--json", "--out", str(tmp_path)]
+
+    def made(*more: str) -> dict[str, object]:
+        assert main([*line, *more]) == 0
+        (one,) = json.loads(capsys.readouterr().out)
+        return dict(one)
+
+    plain = made("--weights", "plain")
+    guessed = made("--speculate", "6")
+    pixels = [Image.open(str(one["file"])).tobytes() for one in (plain, guessed)]
+    assert pixels[0] == pixels[1]
+    small = made("--weights", "int8", "--dtype", "bfloat16")
+    assert small["weights"] == "int8"
+    assert "weights" not in plain
+    assert main([*line, "--weights", "int8"]) == 2
+    assert "use dtype bfloat16" in capsys.readouterr().err
+    assert main([*line, "--speculate", "0"]) == 2

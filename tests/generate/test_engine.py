@@ -10,8 +10,9 @@ from PIL import Image
 
 from janus4o.generate import guidance
 from janus4o.generate.api import Generation, Janus
-from janus4o.generate.engine import Branch, Job
+from janus4o.generate.engine import Job
 from janus4o.generate.options import GenerateOptions
+from janus4o.generate.reading import Branch
 from janus4o.generate.reference import paint_slowly
 from janus4o.model import sequence
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import janus4o
 from janus4o.generate import guidance
 from janus4o.generate.api import Janus
 from janus4o.generate.guidance import Guidance
@@ -35,6 +36,12 @@ def edited(golden: Path) -> tuple[Arrays, dict[str, Any]]:
 def read(path: Path) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
+
+
+@pytest.fixture(scope="module")
+def packed_janus(official_folder: Path) -> Janus:
+    """The same model as everybody gets it."""
+    return janus4o.load(official_folder, "cpu", "float32")
 
 
 @torch.no_grad()
@@ -127,12 +134,12 @@ def assert_equal_picture(picture: Any, expected_u8: NDArray[Any]) -> None:
 
 @pytest.mark.parametrize("scale", [5, 2])
 def test_text_to_image_codes_and_pictures(
-    scale: int, official_janus: Janus, drawn: tuple[Arrays, dict[str, Any]]
+    scale: int, packed_janus: Janus, drawn: tuple[Arrays, dict[str, Any]]
 ) -> None:
     """The engine, both prompts in one batch."""
     arrays, facts = drawn
     prompts = [one["prompt"] for one in facts["prompts"]]
-    made = official_janus.generate(prompts, guidance=scale, temperature=0.0)
+    made = packed_janus.generate(prompts, guidance=scale, temperature=0.0)
     for index, one in enumerate(made):
         assert one.codes.tolist() == arrays[f"p{index}_s{scale}_tokens"].tolist()
         assert_equal_picture(one.image, arrays[f"p{index}_s{scale}_image_u8_strided"])
@@ -142,14 +149,14 @@ def test_text_to_image_codes_and_pictures(
 def test_edit_codes_and_pictures(
     scale: int,
     weight: int,
-    official_janus: Janus,
+    packed_janus: Janus,
     golden: Path,
     edited: tuple[Arrays, dict[str, Any]],
 ) -> None:
     arrays, facts = edited
     requests = [([golden / SOURCE], one["instruction"]) for one in facts["instructions"]]
     options = GenerateOptions(guidance=scale, semantic_weight=weight, temperature=0.0)
-    made = official_janus.edit_with(requests, options)
+    made = packed_janus.edit_with(requests, options)
     for index, one in enumerate(made):
         assert one.codes.tolist() == arrays[f"e{index}_s{scale}_w{weight}_tokens"].tolist()
         assert_equal_picture(one.image, arrays[f"e{index}_s{scale}_w{weight}_image_u8_strided"])

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from janus4o.generate import engine
+from janus4o.generate.decoder import Decoder
 from janus4o.generate.guidance import for_edit
 from janus4o.generate.options import GenerateOptions
+from janus4o.generate.reading import Branch, Nulls
 from janus4o.model import sequence
 from janus4o.model.embed import understand
 from janus4o.model.loading import JanusModel, TinyConfig, new_model
@@ -65,19 +67,20 @@ def test_lower_semantic_weight_keeps_more_of_the_source(keeper: JanusModel) -> N
     geometry = keeper.geometry
     features = understand(keeper.network, to_pixel_values(grey(keeper, 1)))
     laid = sequence.edit("keep it", geometry, keeper.tokenizer)
-    part = engine.Branch(sequence.hide_sources(laid), features)
+    part = Branch(sequence.hide_sources(laid), features)
     count = 64
     sources = torch.arange(count)[:, None].expand(-1, geometry.tokens) % SHADES
 
     def kept(semantic_weight: float) -> float:
         how = for_edit(1.0, semantic_weight)
         jobs = [
-            engine.Job((engine.Branch(laid, features, codes[None]), part)[: how.branches], seed)
+            engine.Job((Branch(laid, features, codes[None]), part)[: how.branches], seed)
             for seed, codes in enumerate(sources)
         ]
-        batch = engine.prepare(keeper, jobs)
-        state, logits = engine.prefill(keeper.network, batch, geometry.tokens)
-        drawn = engine.decode(keeper, state, logits, batch.generators, how, GenerateOptions())
+        batch, decoder = engine.prepare(keeper, jobs), Decoder(keeper)
+        memory, logits = engine.prefill(decoder, Nulls(), batch)
+        steps = engine.decode(decoder, memory, logits, batch.generators, how, GenerateOptions())
+        drawn = torch.cat(list(steps), dim=1)
         return (drawn == sources).float().mean().item()
 
     shares = [kept(weight) for weight in (0.0, 1.0, 5.0, 50.0)]

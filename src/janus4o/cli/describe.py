@@ -18,6 +18,7 @@ def command(
     longest: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 256,
     device: pictures.DeviceOption = "auto",
     dtype: pictures.DtypeOption = "auto",
+    weights: pictures.WeightsOption = "auto",
     as_json: pictures.JsonOption = False,
 ) -> None:
     """Ask a model a question about a picture."""
@@ -25,7 +26,7 @@ def command(
     from janus4o.images import open_image
 
     opened = open_image(image)
-    janus = pictures.load(model, device, dtype)
+    janus = pictures.load(model, device, dtype, weights)
     pictures.warn_about_words(janus, [question])
     answer = janus.describe(opened, question, longest)
     if as_json:

@@ -28,6 +28,8 @@ def command(
     top_k: pictures.TopKOption = None,
     device: pictures.DeviceOption = "auto",
     dtype: pictures.DtypeOption = "auto",
+    weights: pictures.WeightsOption = "auto",
+    speculate: pictures.SpeculateOption = 1,
     as_json: pictures.JsonOption = False,
 ) -> None:
     """Change one or more source pictures by an instruction, the last argument."""
@@ -46,7 +48,7 @@ def command(
     from janus4o.images import open_image
 
     opened = [open_image(Path(source)) for source in sources]
-    janus = pictures.load(model, device, dtype)
+    janus = pictures.load(model, device, dtype, weights)
     from janus4o.generate.options import GenerateOptions
 
     options = GenerateOptions(
@@ -56,7 +58,8 @@ def command(
         n=n,
         seed=seed,
         top_k=top_k,
+        speculate=speculate,
     )
     pictures.warn_about_words(janus, [instruction])
     made = janus.edit_with([(opened, instruction)], options)
-    pictures.write(made, janus, options, out, as_json=as_json, sources=sources)
+    pictures.write(made, janus, options, out, as_json=as_json, weights=weights, sources=sources)

@@ -29,6 +29,8 @@ def command(
     ] = None,
     device: pictures.DeviceOption = "auto",
     dtype: pictures.DtypeOption = "auto",
+    weights: pictures.WeightsOption = "auto",
+    speculate: pictures.SpeculateOption = 1,
     as_json: pictures.JsonOption = False,
 ) -> None:
     """Pictures from prompts, saved as PNGs that carry prompt, seed and model."""
@@ -37,7 +39,7 @@ def command(
         check(text)
     if not texts:
         raise UsageError("no prompt was given", 'for example janus4o generate "a red circle"')
-    janus = pictures.load(model, device, dtype)
+    janus = pictures.load(model, device, dtype, weights)
     from janus4o.generate.options import GenerateOptions
 
     options = GenerateOptions(
@@ -46,13 +48,14 @@ def command(
         n=n,
         seed=seed,
         top_k=top_k,
+        speculate=speculate,
     )
     pictures.warn_about_words(janus, texts)
     with console.progress(len(texts) * n, "generate", "pictures") as progress:
         made = janus.generate_with(
             texts, options, batch, progress=lambda done, _total: progress.update(done)
         )
-    pictures.write(made, janus, options, out, as_json=as_json)
+    pictures.write(made, janus, options, out, as_json=as_json, weights=weights)
 
 
 def _lines(path: Path) -> list[str]:

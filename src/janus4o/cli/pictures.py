@@ -21,6 +21,13 @@ ModelOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")]
+WeightsOption = Annotated[
+    str,
+    typer.Option(help="packed (the same numbers, faster), int8 or int4 (smaller, others), plain."),
+]
+SpeculateOption = Annotated[
+    int, typer.Option(help="Guess and verify up to so many codes a pass; one picture at a time.")
+]
 CountOption = Annotated[int, typer.Option("-n", help="Pictures of each.")]
 SeedOption = Annotated[int, typer.Option(help="Picture j of each uses seed + j.")]
 GuidanceOption = Annotated[
@@ -33,12 +40,12 @@ OutOption = Annotated[Path, typer.Option(help="Folder for the pictures.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")]
 
 
-def load(name: str, device: str, dtype: str) -> Janus:
+def load(name: str, device: str, dtype: str, weights: str = "auto") -> Janus:
     """The model; Refused where torch or transformers is not installed."""
     try:
         import janus4o
 
-        return janus4o.load(name, device, dtype)
+        return janus4o.load(name, device, dtype, weights)
     except ModuleNotFoundError as problem:
         raise Refused(
             f"a model needs {problem.name}, which is not installed",
@@ -69,6 +76,7 @@ def write(
     out: Path,
     *,
     as_json: bool,
+    weights: str = "auto",
     sources: Sequence[str] = (),
 ) -> None:
     """Saves pictures, each with how it was made inside, and prints where they are."""
@@ -90,6 +98,8 @@ def write(
             "guidance": f"{options.guidance:g}",
             "temperature": f"{options.temperature:g}",
         }
+        if weights not in ("auto", "packed", "plain"):
+            metadata["weights"] = weights  # the others draw what the model does
         if options.top_k is not None:
             metadata["top_k"] = str(options.top_k)
         if sources:

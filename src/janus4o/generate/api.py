@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,13 @@ from torch import Tensor
 from janus4o.errors import UsageError
 from janus4o.generate import describing, guidance
 from janus4o.generate.cache import bytes_a_row
-from janus4o.generate.engine import Branch, Job, Painted, Timings, paint
+from janus4o.generate.decoder import Decoder
+from janus4o.generate.engine import Job, Painted, Timings, paint
 from janus4o.generate.guidance import Guidance
 from janus4o.generate.options import GenerateOptions
+from janus4o.generate.projection import Weights, pick_weights
+from janus4o.generate.reading import Branch, Nulls
+from janus4o.generate.watching import Watch, watcher
 from janus4o.images import open_image, to_rgb
 from janus4o.model import codebook, sequence
 from janus4o.model.device import enough_memory, move, pick_device
@@ -60,12 +65,16 @@ class Generation:
 class Janus:
     """A loaded model.
 
-    Attributes:
+    Args:
         model: the network with its tokenizer and geometry.
+        weights: how they are held. "plain" leaves `model` as it is; with the others it can
+            only be used through this object.
     """
 
-    def __init__(self, model: JanusModel) -> None:
+    def __init__(self, model: JanusModel, weights: Weights = "plain") -> None:
         self.model = model
+        self._decoder = Decoder(model, weights)
+        self._null = Nulls()
 
     def __repr__(self) -> str:
         return f"Janus({self.name!r}, {self.model.dtype}, {self.model.device})"
@@ -97,6 +106,8 @@ class Janus:
         top_k: int | None = None,
         batch: int | None = None,
         progress: Progress | None = None,
+        watch: Watch | None = None,
+        speculate: int = 1,
     ) -> list[Generation]:
         """Pictures from words.
 
@@ -107,6 +118,9 @@ class Janus:
             temperature: 0 means greedy.
             top_k: draw only from the k likeliest codes.
             batch: pictures computed at once; None takes what fits. It never changes a result.
+            watch: who sees unfinished pictures and may stop them.
+            speculate: codes guessed and verified a pass, one picture at a time; a seed's picture
+                stays the same but for rounding.
 
         Returns:
             `n` pictures of the first prompt, then `n` of the second, and so on.
@@ -114,6 +128,8 @@ class Janus:
         Raises:
             PromptError: a prompt is empty or too long.
             UsageError: an option is out of range.
+            Interrupted: `watch` stopped it.
+            Refused: it does not fit in memory.
         """
         options = GenerateOptions(
             guidance=self.guidance_or(guidance),
@@ -121,9 +137,14 @@ class Janus:
             n=n,
             seed=seed,
             top_k=top_k,
+            speculate=speculate,
         )
         return self.generate_with(
-            [prompts] if isinstance(prompts, str) else prompts, options, batch, progress
+            [prompts] if isinstance(prompts, str) else prompts,
+            options,
+            batch,
+            progress,
+            watch=watch,
         )
 
     def generate_with(
@@ -133,15 +154,16 @@ class Janus:
         batch: int | None = None,
         progress: Progress | None = None,
         seeds: Sequence[int] | None = None,
+        watch: Watch | None = None,
     ) -> list[Generation]:
         """`generate` with checked options; `seeds` gives every prompt its own in place of theirs."""
         how = guidance.for_text_to_image(options.guidance)
-        nulls = _Nulls(self.geometry)
+        nulls = _NullBranches(self.geometry)
         views = []
         for prompt in prompts:
             layout = sequence.text_to_image(prompt, self.geometry, self.model.tokenizer)
             views.append((Branch(layout), *nulls.of(layout, how)))
-        return self._paint(prompts, views, how, options, batch, progress, seeds)
+        return self._paint(prompts, views, how, options, batch, progress, seeds, watch)
 
     def edit(
         self,
@@ -154,6 +176,8 @@ class Janus:
         temperature: float = 1.0,
         seed: int = 0,
         top_k: int | None = None,
+        watch: Watch | None = None,
+        speculate: int = 1,
     ) -> list[Generation]:
         """A picture changed as told.
 
@@ -171,9 +195,10 @@ class Janus:
             n=n,
             seed=seed,
             top_k=top_k,
+            speculate=speculate,
         )
         given = [sources] if isinstance(sources, Source) else list(sources)
-        return self.edit_with([(given, instruction)], options)
+        return self.edit_with([(given, instruction)], options, watch=watch)
 
     def edit_with(
         self,
@@ -182,6 +207,7 @@ class Janus:
         batch: int | None = None,
         progress: Progress | None = None,
         seeds: Sequence[int] | None = None,
+        watch: Watch | None = None,
     ) -> list[Generation]:
         """Many edits, each (sources, instruction), with checked options; `n` pictures of each.
 
@@ -192,19 +218,23 @@ class Janus:
             sequence.edit(text, self.geometry, self.model.tokenizer, len(sources))
             for sources, text in requests
         ]
+        start = time.perf_counter()
         pixels = self._pixels([source for sources, _ in requests for source in sources])
-        semantic, codes = self._features(pixels), codebook.encode(self.model.network, pixels)
-        nulls = _Nulls(self.geometry)
-        views, start = [], 0
+        with enough_memory(f"encoding {len(pixels)} sources", "give fewer edits at once"):
+            semantic, codes = self._features(pixels), codebook.encode(self.model.network, pixels)
+        encode = time.perf_counter() - start
+        nulls = _NullBranches(self.geometry)
+        views, first = [], 0
         for layout in layouts:
-            own = slice(start, start + len(layout.spans.source))
-            start = own.stop
+            own = slice(first, first + len(layout.spans.source))
+            first = own.stop
             full = Branch(layout, semantic[own], codes[own])
-            part = Branch(sequence.hide_sources(layout), semantic[own])
+            part = Branch(sequence.hide_sources(layout), semantic[own], trunk=full)
             conditioned = (full, part)[: len(how.weights)]
             views.append((*conditioned, *nulls.of(layout, how)))
         texts = [text for _, text in requests]
-        return self._paint(texts, views, how, options, batch, progress, seeds)
+        made = self._paint(texts, views, how, options, batch, progress, seeds, watch)
+        return [replace(one, timings=replace(one.timings, encode=encode)) for one in made]
 
     def encode(self, images: Sequence[Source]) -> Tensor:
         """VQ codes of pictures, int64 [B, T]."""
@@ -230,7 +260,8 @@ class Janus:
 
     def describe(self, image: Source, question: str, longest: int = 256) -> str:
         """The model's answer to a question about a picture, at most `longest` tokens, greedy."""
-        return describing.answer(self.model, self.features([image]), question, longest)
+        with enough_memory("a picture and a question", "use dtype bfloat16 or a smaller model"):
+            return describing.answer(self._decoder, self.features([image]), question, longest)
 
     def _pixels(self, images: Sequence[Source]) -> Tensor:
         if not images:
@@ -259,8 +290,11 @@ class Janus:
         batch: int | None,
         progress: Progress | None,
         seeds: Sequence[int] | None,
+        watch: Watch | None,
     ) -> list[Generation]:
         """Runs all pictures in batches of similar length and returns them prompt-major."""
+        if batch is not None and batch < 1:
+            raise UsageError(f"batch = {batch}", "give at least 1, or leave it out")
         if not views:
             return []
         firsts = [options.seed] * len(views) if seeds is None else seeds
@@ -272,10 +306,16 @@ class Janus:
         # The longest first: what does not fit in memory fails at once.
         order = sorted(range(len(jobs)), key=lambda i: -len(jobs[i].branches[0].layout))
         size = batch or self._fitting(how, jobs[order[0]])
+        if options.speculate > 1:
+            size = 1  # pictures keep different numbers of codes a pass
         made: list[Generation | None] = [None] * len(jobs)
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            painted = paint(self.model, [jobs[i] for i in chosen], how, options)
+            asked = [(jobs[i].seed, prompts[i // options.n]) for i in chosen]
+            after = watcher(self.model, watch, asked) if watch is not None else None
+            with enough_memory(f"a batch of {len(chosen)} pictures", "ask for a smaller batch"):
+                batched = [jobs[i] for i in chosen]
+                painted = paint(self._decoder, self._null, batched, how, options, after)
             for row, i in enumerate(chosen):
                 made[i] = _generation(painted, row, jobs[i].seed, prompts[i // options.n])
             if progress is not None:
@@ -283,12 +323,11 @@ class Janus:
         return [one for one in made if one is not None]
 
     def _fitting(self, how: Guidance, longest: Job) -> int:
-        text = self.model.network.config.text_config
-        row = bytes_a_row(text, self.model.dtype, len(longest.branches[0].layout))
+        row = bytes_a_row(self.model, len(longest.branches[0].layout))
         return max(1, min(PICTURES_AT_ONCE, CACHE_BYTES // (row * how.branches)))
 
 
-class _Nulls:
+class _NullBranches:
     """The null branch of every length, made once: it depends on nothing else."""
 
     def __init__(self, geometry: Geometry) -> None:
@@ -299,7 +338,9 @@ class _Nulls:
         if not how.has_null:
             return ()
         if len(layout) not in self._made:
-            self._made[len(layout)] = Branch(sequence.hide_prompt(layout, self._geometry))
+            self._made[len(layout)] = Branch(
+                sequence.hide_prompt(layout, self._geometry), is_null=True
+            )
         return (self._made[len(layout)],)
 
 
@@ -308,7 +349,9 @@ def _generation(painted: Painted, row: int, seed: int, prompt: str) -> Generatio
     return Generation(image, painted.codes[row], seed, prompt, painted.timings)
 
 
-def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
+def load(
+    where: str | Path, device: str = "auto", dtype: str = "auto", weights: str = "auto"
+) -> Janus:
     """Loads a model.
 
     Args:
@@ -316,11 +359,14 @@ def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
         device: "auto" takes a GPU if there is one; else as torch names it.
         dtype: "auto" is bfloat16, except on a CPU for checkpoints that are not stored in it, where
             it is float32; else as torch names it.
+        weights: "auto" or "packed" reorders them for this processor: the fastest way to the same
+            numbers. int8 and int4 are smaller, faster and not the same. "plain" keeps them as they
+            are, for a model that is to be trained or saved.
 
     Raises:
         CheckpointError: it cannot be read.
         Refused: it does not fit in memory.
-        UsageError: there is no such device or dtype.
+        UsageError: there is no such device, dtype or kind of weights.
     """
     place = pick_device(device)
     number = torch.bfloat16 if dtype == "auto" else getattr(torch, dtype, None)
@@ -332,4 +378,4 @@ def load(where: str | Path, device: str = "auto", dtype: str = "auto") -> Janus:
         if stored and model.dtype != torch.bfloat16:
             model.network.float()
         move(model.network, place)
-    return Janus(model)
+        return Janus(model, pick_weights(weights, place, model.dtype))

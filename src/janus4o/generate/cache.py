@@ -1,82 +1,174 @@
-"""A key-value cache allocated once: a step writes its slot and attends to a slice.
+"""Keys and values of what was read and of what is being written, and attention over both.
 
-transformers' own choices either copy everything each step (dynamic) or attend to the whole
-allocated length under a mask (static).
+Prompts stay as they were when decoding began, one block each, however many pictures are drawn from
+it; codes have a block a row, allocated once, and a step attends to the part that is filled.
+(transformers' own caches copy everything at each step, or attend to all that is allocated.)
+
+Attention is two matrix products and a softmax. With one query a row, which is what decoding is, torch's
+fused attention is several times as slow on a CPU, and a CPU multiplies float32 keys by one query faster
+than bfloat16 ones, though they are twice as many bytes; with values it is the other way round.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
+
+from janus4o.model.loading import JanusModel
 
 
-class SlicedLayer(CacheLayerMixin):
-    """One layer's keys and values, [rows, heads, capacity, width], the first `length` filled."""
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What S prompts leave behind.
 
-    def __init__(self, capacity: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.capacity = capacity
-        self.length = 0
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        rows, heads, _, width = key_states.shape
-        self.dtype, self.device = key_states.dtype, key_states.device
-        self.keys = key_states.new_empty(rows, heads, self.capacity, width)
-        self.values = value_states.new_empty(rows, heads, self.capacity, value_states.shape[-1])
-        self.is_initialized = True
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        assert self.keys is not None
-        assert self.values is not None
-        start, self.length = self.length, self.length + key_states.shape[2]
-        self.keys[:, :, start : self.length] = key_states
-        self.values[:, :, start : self.length] = value_states
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
-
-    def select(self, rows: Tensor) -> None:
-        """Makes the cache hold these of its rows, in this order, some perhaps repeated."""
-        for name in ("keys", "values"):
-            filled = getattr(self, name)[:, :, : self.length].index_select(0, rows)
-            grown = filled.new_empty(*filled.shape[:2], self.capacity, filled.shape[3])
-            grown[:, :, : self.length] = filled
-            setattr(self, name, grown)
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.length + query_length, 0
-
-    def get_seq_length(self) -> int:
-        return self.length
-
-    def get_max_length(self) -> int:
-        return self.capacity
-
-
-class SlicedCache(Cache):
-    """The cache of all layers.
-
-    Args:
-        layers: layers of the language model.
-        capacity: positions, prompt and picture together.
+    Attributes:
+        keys, values: of each layer, [S, key heads, L, W]; zero after a prompt's end.
+        lengths: int64 [S], on the CPU.
     """
 
-    def __init__(self, layers: int, capacity: int) -> None:
-        super().__init__(layers=[SlicedLayer(capacity) for _ in range(layers)])
+    keys: list[Tensor]
+    values: list[Tensor]
+    lengths: Tensor
 
-    def select(self, rows: Tensor) -> None:
-        for layer in self.layers:
-            assert isinstance(layer, SlicedLayer)
-            layer.select(rows)
+    def select(self, rows: Tensor) -> Prompts:
+        """These of the prompts, in this order, some perhaps repeated; this object is used up."""
+        if torch.equal(rows, torch.arange(len(self.lengths))):
+            return self
+        there = rows.to(self.keys[0].device)
+        for blocks in (self.keys, self.values):
+            for layer, block in enumerate(blocks):  # one by one, so that memory does not double
+                blocks[layer] = block.index_select(0, there)
+        return Prompts(self.keys, self.values, self.lengths[rows])
 
 
-def bytes_a_row(config: Any, dtype: torch.dtype, length: int) -> int:
-    """Memory one row of `length` tokens takes in the cache; `config` is the text config."""
+class Memory:
+    """Keys and values of R rows, `share` of which (one after another) start from one prompt.
+
+    Args:
+        prompts: R / share of them.
+        share: rows a prompt.
+        capacity: codes a row.
+        static: whether a step must always read and write the same memory, as CUDA graphs want; it
+            then attends to all that is allocated, under a mask.
+
+    Attributes:
+        filled: codes a row that are there already.
+    """
+
+    def __init__(
+        self, prompts: Prompts, share: int, capacity: int, *, static: bool = False
+    ) -> None:
+        self._prompts, self._share, self._static = prompts, share, static
+        for layer, block in enumerate(prompts.keys):  # one by one: memory does not double
+            prompts.keys[layer] = block.to(keys_dtype(block.device, block.dtype))
+        count, heads, longest, width = prompts.keys[0].shape
+        shape = (count * share, heads, capacity, width)
+        self.keys = [keys.new_zeros(shape) for keys in prompts.keys]
+        self.values = [values.new_zeros(shape) for values in prompts.values]
+        self.filled = 0
+        device = prompts.keys[0].device
+        self._place = torch.zeros(1, dtype=torch.int64, device=device)
+        lengths = prompts.lengths.to(device)
+        self._lengths = lengths.repeat_interleave(share)
+        self._hidden: Tensor | None = None
+        if int(prompts.lengths.min()) < longest:
+            ends = self._lengths[:, None, None, None]
+            self._hidden = torch.arange(longest, device=device) >= ends  # [R, 1, 1, L]
+
+    @property
+    def rows(self) -> int:
+        return self.keys[0].shape[0]
+
+    def positions(self, tokens: int = 1) -> Tensor:
+        """Of the next tokens of every row, int64 [R * tokens]."""
+        ahead = torch.arange(tokens, device=self._place.device)
+        return (self._lengths[:, None] + self._place + ahead).flatten()
+
+    def advance(self, tokens: int = 1) -> None:
+        """The tokens last attended to are kept; what was written behind them is overwritten."""
+        self.filled += tokens
+        self._place += tokens
+
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Writes the same number of next tokens for every row and attends to all before and them.
+
+        Args:
+            queries: [R * tokens, heads, W], row-major.
+            keys, values: [R * tokens, key heads, W].
+        """
+        rows, key_heads, _, width = self.keys[layer].shape
+        tokens, share = len(queries) // rows, self._share
+        self._write(self.keys[layer], keys.view(rows, tokens, key_heads, width))
+        self._write(self.values[layer], values.view(rows, tokens, key_heads, width))
+        upto = self.keys[layer].shape[2] if self._static else self.filled + tokens
+        own_keys, own_values = self.keys[layer][:, :, :upto], self.values[layer][:, :, :upto]
+
+        # Heads that share keys are more queries of one head: [R, key heads, Q, W].
+        asked = queries.view(rows, tokens, key_heads, -1, width).transpose(1, 2).flatten(2, 3)
+        asked = asked.to(own_keys.dtype)
+        of_prompts = _scores(self._prompts.keys[layer], _gather(asked, share))
+        scores = torch.cat([_spread(of_prompts, share), _scores(own_keys, asked)], dim=-1)
+        longest = of_prompts.shape[-1]
+        if self._hidden is not None:
+            scores[..., :longest].masked_fill_(self._hidden, -torch.inf)
+        if (later := self._later(upto, tokens, asked.shape[2] // tokens)) is not None:
+            scores[..., longest:].masked_fill_(later, -torch.inf)
+        shares = torch.softmax(scores.float() * width**-0.5, dim=-1).to(own_values.dtype)
+        read = _spread(_gather(shares[..., :longest], share) @ self._prompts.values[layer], share)
+        read = read + shares[..., longest:] @ own_values
+        apart = read.view(rows, key_heads, tokens, -1, width).transpose(1, 2)
+        return apart.reshape(len(queries), -1).to(queries.dtype)
+
+    def _write(self, block: Tensor, new: Tensor) -> None:
+        tokens = new.shape[1]
+        if self._static:
+            at = self._place + torch.arange(tokens, device=self._place.device)
+            block.index_copy_(2, at, new.transpose(1, 2).to(block.dtype))
+        else:
+            block[:, :, self.filled : self.filled + tokens] = new.transpose(1, 2)
+
+    def _later(self, upto: int, tokens: int, heads: int) -> Tensor | None:
+        """Which of the first `upto` codes come after each query, bool [tokens * heads, upto]."""
+        if tokens == 1 and not self._static:
+            return None
+        device = self._place.device
+        own = self._place + torch.arange(tokens, device=device)
+        return torch.arange(upto, device=device) > own.repeat_interleave(heads)[:, None]
+
+
+def _scores(keys: Tensor, asked: Tensor) -> Tensor:
+    """[R, H, Q, L]. A CPU reads keys fastest as the left factor."""
+    return (keys @ asked.transpose(2, 3)).transpose(2, 3)
+
+
+def _gather(rows: Tensor, share: int) -> Tensor:
+    """[S * share, H, Q, X] → [S, H, share * Q, X]"""
+    if share == 1:
+        return rows
+    count, heads, asked, width = rows.shape
+    return rows.view(count // share, share, heads, asked, width).transpose(1, 2).flatten(2, 3)
+
+
+def _spread(slots: Tensor, share: int) -> Tensor:
+    """[S, H, share * Q, X] → [S * share, H, Q, X]"""
+    if share == 1:
+        return slots
+    count, heads, asked, width = slots.shape
+    apart = slots.view(count, heads, share, asked // share, width)
+    return apart.transpose(1, 2).flatten(0, 1)
+
+
+def keys_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """What keys are held in by a model of that dtype; values are held in the model's own."""
+    return torch.float32 if device.type == "cpu" else dtype
+
+
+def bytes_a_row(model: JanusModel, length: int) -> int:
+    """Memory one row of `length` tokens takes."""
+    config: Any = model.network.config.text_config
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * width
-    return int(per_token * dtype.itemsize * length)
+    numbers = config.num_hidden_layers * config.num_key_value_heads * width * length
+    return int(numbers * (keys_dtype(model.device, model.dtype).itemsize + model.dtype.itemsize))

@@ -5,27 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from janus4o.generate.cache import SlicedCache
+from janus4o.generate.cache import Memory
+from janus4o.generate.decoder import Decoder
+from janus4o.generate.reading import Branch, Nulls, read_branches
 from janus4o.model import sequence
 from janus4o.model.embed import embed_batch
-from janus4o.model.loading import JanusModel
 
 
 @torch.no_grad()
-def answer(model: JanusModel, features_1TD: Tensor, question: str, longest: int) -> str:
+def answer(decoder: Decoder, features_1TD: Tensor, question: str, longest: int) -> str:
     """The model's answer to a question about one picture, at most `longest` tokens."""
+    model = decoder.model
     network, geometry = model.network, model.geometry
     layout = sequence.describe(question, geometry, model.tokenizer, system=model.system_prompt)
-    language = network.model.language_model
     longest = min(longest, geometry.positions - len(layout))
-    cache = SlicedCache(language.config.num_hidden_layers, len(layout) + longest)
     embeds = embed_batch(network, [layout], pad=geometry.pad, semantic=features_1TD).embeds
+    prompts, hidden = read_branches(decoder, Nulls(), [Branch(layout)], embeds)
+    memory = Memory(prompts, 1, longest)
     written: list[int] = []
     while len(written) < longest:
-        hidden = language(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
-        token = network.lm_head(hidden.last_hidden_state[:, -1]).argmax(-1)
+        token = decoder.word_logits(hidden).argmax(-1)
         if int(token) == geometry.eos:
             break
         written.append(int(token))
-        embeds = language.embed_tokens(token[:, None])
+        if len(written) < longest:
+            embed = network.model.language_model.embed_tokens(token)
+            hidden = decoder.run(embed, memory.positions(), memory.attend)
+            memory.advance()
     return model.tokenizer.decode(written)

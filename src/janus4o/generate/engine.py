@@ -1,48 +1,34 @@
 """The fast path from laid-out requests to codes: prepare, prefill, decode with step, finish.
 
-Every picture is a job with its own branches and its own generator. Branches shared between jobs
-(several pictures of one prompt, the null branch of prompts of one length) are computed once before
-decoding. `reference.py` is the slow twin the tests compare with.
+Every picture is a job with its own branches and its own generator. What jobs have in common (the
+prompt of several pictures, an edit's beginning, the null branch) is computed once and, as far as
+they ask for equally many pictures each, kept once. `reference.py` is the slow twin the tests compare
+with; docs/engine.md says what is exact.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import groupby
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from janus4o.generate.cache import SlicedCache
+from janus4o.generate.cache import Memory
+from janus4o.generate.decoder import Decoder
 from janus4o.generate.guidance import Guidance
 from janus4o.generate.options import GenerateOptions
+from janus4o.generate.reading import Branch, Nulls, read_branches
 from janus4o.generate.sampling import new_generator, sample
+from janus4o.generate.speculation import speculate
 from janus4o.model import codebook
-from janus4o.model.embed import Embedded, embed_batch, embed_codes
+from janus4o.model.embed import embed_batch
 from janus4o.model.loading import JanusModel
-from janus4o.model.sequence import Sequence as Layout
-
-if TYPE_CHECKING:
-    from transformers import JanusForConditionalGeneration
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Branch:
-    """One view of a request. Branches are shared by identity, so equal ones should be one object.
-
-    Attributes:
-        layout: its sequence.
-        semantic: features [N, T, D], one for each semantic span.
-        source: codes [N, T], one for each source span.
-    """
-
-    layout: Layout
-    semantic: Tensor | None = None
-    source: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +39,29 @@ class Job:
     seed: int
 
 
+After = Callable[[Sequence[Tensor]], None]
+"""Called after every pass with the codes of all so far, int64 [B, ...] each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds the batch of a picture took, and how many pictures it held."""
+    """Seconds the batch of a picture took, and how many pictures it held.
 
+    Attributes:
+        encode: looking at all sources of the call, of which the batch is a part.
+        prefill: reading the prompts.
+        decode: writing the codes.
+        draw: codes to pixels.
+        pictures: in the batch.
+        passes: through the network while decoding.
+    """
+
+    encode: float
     prefill: float
     decode: float
     draw: float
     pictures: int
+    passes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,129 +83,155 @@ class Batch:
     """Jobs as tensors.
 
     Attributes:
-        prompts: the distinct branches, padded on the left.
-        rows: int64 [G * B], branch-major: which distinct branch each decoding row starts from.
+        branches: the distinct ones, P of them.
+        embeds: [P, longest, D], padded on the right.
+        slots: int64 [G * B / share], branch-major: which distinct branch each slot starts from.
+        share: rows a slot: neighbouring jobs of the same branches.
         generators: B of them.
     """
 
-    prompts: Embedded
-    rows: Tensor
+    branches: tuple[Branch, ...]
+    embeds: Tensor
+    slots: Tensor
+    share: int
     generators: tuple[torch.Generator, ...]
-
-
-@dataclass(slots=True)
-class State:
-    """Where decoding stands; `step` advances it.
-
-    Attributes:
-        mask: bool [G * B, length so far], None while no row is padded.
-        positions: int64 [G * B, 1], of the next token.
-    """
-
-    cache: SlicedCache
-    mask: Tensor | None
-    positions: Tensor
 
 
 @torch.no_grad()
 def paint(
-    model: JanusModel, jobs: Sequence[Job], how: Guidance, options: GenerateOptions
+    decoder: Decoder,
+    nulls: Nulls,
+    jobs: Sequence[Job],
+    how: Guidance,
+    options: GenerateOptions,
+    after: After | None = None,
 ) -> Painted:
-    """Codes and pictures of jobs, computed as one batch."""
+    """Codes and pictures of jobs, computed as one batch; what `after` raises ends it."""
     clock = [time.perf_counter()]
-    batch = prepare(model, jobs)
-    state, logits_RV = prefill(model.network, batch, model.geometry.tokens)
+    batch = prepare(decoder.model, jobs)
+    memory, logits_RV = prefill(decoder, nulls, batch)
     clock.append(time.perf_counter())
-    codes = decode(model, state, logits_RV, batch.generators, how, options)
+    drawn = []
+    for codes in decode(decoder, memory, logits_RV, batch.generators, how, options):
+        drawn.append(codes)
+        if after is not None:
+            after(drawn)
     clock.append(time.perf_counter())
-    return finish(model, codes, clock)
+    return finish(decoder.model, torch.cat(drawn, 1), len(drawn) - 1, clock)
 
 
 def prepare(model: JanusModel, jobs: Sequence[Job]) -> Batch:
     """Embeds each distinct branch once."""
-    count = len(jobs[0].branches)
-    wanted = [job.branches[index] for index in range(count) for job in jobs]
-    distinct = list(dict.fromkeys(wanted))
-    index_of = {branch: index for index, branch in enumerate(distinct)}
-    semantic = [branch.semantic for branch in distinct if branch.semantic is not None]
-    source = [branch.source for branch in distinct if branch.source is not None]
-    prompts = embed_batch(
+    runs = [len(list(same)) for _, same in groupby(jobs, key=lambda job: job.branches)]
+    share = math.gcd(*runs)
+    wanted = [
+        job.branches[index] for index in range(len(jobs[0].branches)) for job in jobs[::share]
+    ]
+    branches = tuple(dict.fromkeys(wanted))
+    index_of = {branch: index for index, branch in enumerate(branches)}
+    semantic = [branch.semantic for branch in branches if branch.semantic is not None]
+    source = [branch.source for branch in branches if branch.source is not None]
+    embeds = embed_batch(
         model.network,
-        [branch.layout for branch in distinct],
+        [branch.layout for branch in branches],
         pad=model.geometry.pad,
         semantic=torch.cat(semantic) if semantic else None,
         source=torch.cat(source) if source else None,
-        side="left",
+    ).embeds
+    slots = torch.tensor([index_of[branch] for branch in wanted])
+    generators = tuple(new_generator(job.seed) for job in jobs)
+    return Batch(branches, embeds, slots, share, generators)
+
+
+def prefill(decoder: Decoder, nulls: Nulls, batch: Batch) -> tuple[Memory, Tensor]:
+    """Reads the prompts; returns what they leave behind and the first code's logits, [G * B, V]."""
+    prompts, hidden = read_branches(decoder, nulls, batch.branches, batch.embeds)
+    logits = decoder.code_logits(hidden)[batch.slots.to(hidden.device)]
+    memory = Memory(
+        prompts.select(batch.slots),
+        batch.share,
+        decoder.model.geometry.tokens,
+        static=hidden.device.type == "cuda",
     )
-    rows = torch.tensor([index_of[branch] for branch in wanted], device=prompts.embeds.device)
-    return Batch(prompts, rows, tuple(new_generator(job.seed) for job in jobs))
+    return memory, logits.repeat_interleave(batch.share, 0)
 
 
-def prefill(
-    network: JanusForConditionalGeneration, batch: Batch, tokens: int
-) -> tuple[State, Tensor]:
-    """Runs the prompts; returns the state and the first code's logits, [G * B, codebook]."""
-    prompts, rows = batch.prompts, batch.rows
-    language = network.model.language_model
-    length = prompts.embeds.shape[1]
-    cache = SlicedCache(language.config.num_hidden_layers, length + tokens)
-    padded = not bool(prompts.mask.all())
-    hidden = language(
-        inputs_embeds=prompts.embeds,
-        attention_mask=prompts.mask if padded else None,
-        position_ids=prompts.positions,
-        past_key_values=cache,
-        use_cache=True,
-    ).last_hidden_state[:, -1]
-    cache.select(rows)
-    mask = prompts.mask[rows] if padded else None
-    state = State(cache, mask, prompts.positions[rows, -1:] + 1)
-    return state, network.model.generation_head(hidden)[rows]
-
-
-def step(network: JanusForConditionalGeneration, state: State, codes_R: Tensor) -> Tensor:
-    """Feeds one code to every row; returns the next code's logits, [G * B, codebook]."""
-    if state.mask is not None:
-        state.mask = torch.cat([state.mask, state.mask.new_ones(len(state.mask), 1)], dim=1)
-    hidden = network.model.language_model(
-        inputs_embeds=embed_codes(network, codes_R[:, None]),
-        attention_mask=state.mask,
-        position_ids=state.positions,
-        past_key_values=state.cache,
-        use_cache=True,
-    ).last_hidden_state[:, -1]
-    state.positions = state.positions + 1
-    logits: Tensor = network.model.generation_head(hidden)
-    return logits
+def step(decoder: Decoder, memory: Memory, codes_N: Tensor) -> Tensor:
+    """Feeds equally many codes to every row, row-major; the logits after each, [N, codebook]."""
+    embeds = decoder.embed(codes_N)
+    positions = memory.positions(len(codes_N) // memory.rows)
+    return decoder.code_logits(decoder.run(embeds, positions, memory.attend))
 
 
 def decode(
-    model: JanusModel,
-    state: State,
+    decoder: Decoder,
+    memory: Memory,
     logits_RV: Tensor,
     generators: Sequence[torch.Generator],
     how: Guidance,
     options: GenerateOptions,
-) -> Tensor:
-    """The loop: combine the branches, draw a code, feed it to all of them. int64 [B, T]."""
-    drawn: list[Tensor] = []
-    for index in range(model.geometry.tokens):
-        if index:
-            logits_RV = step(model.network, state, drawn[-1].repeat(how.branches))
+) -> Iterator[Tensor]:
+    """The loop: combine the branches, draw a code, feed it to all of them.
+
+    Yields int64 [B, 1] a pass, and with speculation, for one picture alone, [1, how many held].
+    """
+    geometry = decoder.model.geometry
+    if options.speculate > 1:
+        (generator,) = generators
+
+        def guided(codes_N: Tensor, kept: int) -> Tensor:
+            memory.advance(kept)
+            fed = codes_N.to(logits_RV.device).repeat(how.branches)
+            return how.combine(step(decoder, memory, fed).view(how.branches, len(codes_N), -1))
+
+        first_V = how.combine(logits_RV.view(how.branches, 1, -1))[0]
+        for codes in speculate(first_V, guided, generator, options, geometry.tokens, geometry.grid):
+            yield codes[None]
+        return
+    forward = stepper(decoder, memory)
+    for left in reversed(range(geometry.tokens)):
         guided_BV = how.combine(logits_RV.view(how.branches, len(generators), -1))
-        drawn.append(sample(guided_BV, generators, options.temperature, options.top_k))
-    return torch.stack(drawn, dim=1)
+        codes_B = sample(guided_BV, generators, options.temperature, options.top_k)
+        yield codes_B[:, None]
+        if left:
+            logits_RV = forward(codes_B.repeat(how.branches))
+            memory.advance()
 
 
-def finish(model: JanusModel, codes: Tensor, clock: Sequence[float]) -> Painted:
+def stepper(decoder: Decoder, memory: Memory) -> Callable[[Tensor], Tensor]:
+    """`step` of this memory; on CUDA one captured graph, replayed."""
+    if memory.keys[0].device.type != "cuda":
+        return lambda codes_R: step(decoder, memory, codes_R)
+    codes = torch.zeros(memory.rows, dtype=torch.int64, device=memory.keys[0].device)
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):  # kernels are chosen and loaded before the capture
+        for _ in range(3):
+            step(decoder, memory, codes)
+    torch.cuda.current_stream().wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        logits = step(decoder, memory, codes)
+
+    def replay(codes_R: Tensor) -> Tensor:
+        codes.copy_(codes_R)
+        graph.replay()
+        return logits
+
+    return replay
+
+
+def finish(model: JanusModel, codes: Tensor, passes: int, clock: Sequence[float]) -> Painted:
     """Draws the pictures; `clock` holds the times of the start, the prefill and the decoding."""
     codes = codes.cpu()
     decoded = time.perf_counter()
     pictures = codebook.decode(model.network, codes)
     timings = Timings(
+        encode=0.0,
         prefill=clock[1] - clock[0],
         decode=decoded - clock[1],
         draw=time.perf_counter() - decoded,
         pictures=len(codes),
+        passes=passes,
     )
     return Painted(codes, pictures, timings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from janus4o.errors import UsageError
 
@@ -11,6 +12,10 @@ MOST = 1000
 """No guidance, weight or temperature above this makes sense; logits would overflow far above it."""
 
 LEAST_TEMPERATURE = 1e-6
+
+MOST_SPECULATED = 256
+
+Rule = Literal["match", "ratio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,9 @@ class GenerateOptions:
         n: pictures a prompt.
         seed: picture j of each prompt draws from its own generator seeded `seed + j`.
         top_k: sample only from the k likeliest codes; None means from all.
+        speculate: codes guessed and verified a pass; 1 means plain decoding (see speculation.py).
+        rule: which guesses hold: "match" leaves every seed's picture as it is, "ratio" only the
+            distribution, and holds more often.
     """
 
     guidance: float = 5.0
@@ -32,6 +40,8 @@ class GenerateOptions:
     n: int = 1
     seed: int = 0
     top_k: int | None = None
+    speculate: int = 1
+    rule: Rule = "match"
 
     def __post_init__(self) -> None:
         for name in ("guidance", "semantic_weight", "temperature"):
@@ -49,3 +59,5 @@ class GenerateOptions:
             raise UsageError(f"seed = {self.seed}", "give a seed from 0 to 2^63 - n")
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"top_k = {self.top_k}", "give at least 1, or leave it out")
+        if not 1 <= self.speculate <= MOST_SPECULATED:
+            raise UsageError(f"speculate = {self.speculate}", f"give 1 to {MOST_SPECULATED}")

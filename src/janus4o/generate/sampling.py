@@ -21,8 +21,7 @@ def sample(
 ) -> Tensor:
     """One code a row, int64 [B].
 
-    The draw is an exponential race: with q ~ Exp(1), argmax(p / q) is distributed as p. Each row
-    takes its noise from its own generator, and rounding changes a draw only at a near tie.
+    Each row takes its noise from its own generator, and rounding changes a draw only at a near tie.
 
     Args:
         logits_BV: float32.
@@ -32,11 +31,22 @@ def sample(
     """
     if temperature == 0:
         return logits_BV.argmax(-1)
+    scores_BV = likely(logits_BV, temperature, top_k)
+    noise = torch.stack([gumbel(logits_BV.shape[-1], one) for one in generators])
+    return (scores_BV + noise.to(scores_BV)).argmax(-1)
+
+
+def likely(logits_BV: Tensor, temperature: float, top_k: int | None) -> Tensor:
+    """Logits of what is to be drawn from; greedy ones as they are."""
+    if temperature == 0:
+        return logits_BV
     if top_k is not None and top_k < logits_BV.shape[-1]:
         least = logits_BV.topk(top_k).values[:, -1:]
         logits_BV = logits_BV.masked_fill(logits_BV < least, -torch.inf)
-    race = torch.empty(logits_BV.shape, dtype=torch.float32)
-    for row, generator in zip(race, generators, strict=True):
-        row.exponential_(generator=generator)
-    smallest = torch.finfo(torch.float32).tiny
-    return (logits_BV / temperature - race.clamp(min=smallest).log().to(logits_BV)).argmax(-1)
+    return logits_BV / temperature
+
+
+def gumbel(count: int, generator: torch.Generator) -> Tensor:
+    """Noise whose argmax with logits is a draw from their softmax: -log of Exp(1), float32 [count]."""
+    race = torch.empty(count, dtype=torch.float32).exponential_(generator=generator)
+    return race.clamp_(min=torch.finfo(torch.float32).tiny).log_().neg_()

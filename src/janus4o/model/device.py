@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,7 +30,9 @@ def pick_device(name: str) -> torch.device:
 
 
 @contextmanager
-def enough_memory(what: str) -> Iterator[None]:
+def enough_memory(
+    what: str, remedy: str = "use dtype bfloat16, a smaller model, or a machine with more"
+) -> Iterator[None]:
     """Turns running out of memory into Refused: `what` does not fit."""
     try:
         yield
@@ -36,12 +40,18 @@ def enough_memory(what: str) -> Iterator[None]:
         told = isinstance(error, MemoryError | torch.OutOfMemoryError)
         if not told and "can't allocate memory" not in str(error):
             raise
-        raise Refused(
-            f"{what} does not fit in memory",
-            "use dtype bfloat16, a smaller model, or a machine with more",
-        ) from error
+        raise Refused(f"{what} does not fit in memory", remedy) from error
 
 
 def move(network: nn.Module, device: torch.device) -> None:
     """Moves a network in place."""
     network.to(device)
+
+
+def return_memory() -> None:
+    """Gives freed memory back to the system, which glibc does not do with blocks below 32 MB."""
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (AttributeError, OSError):  # another C library, which may do it by itself
+            return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     JanusConfig,
     JanusForConditionalGeneration,
@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from janus4o.errors import UsageError
 from janus4o.model.codebook import normalise_codebook
 from janus4o.model.geometry import IMAGE, Geometry, read_geometry
 from janus4o.model.hub import find_checkpoint
@@ -32,6 +33,8 @@ from janus4o.model.stored import (
     write_checkpoint,
 )
 from janus4o.model.text import TextTokenizer, word_tokenizer
+
+UNPACKED = "load it with weights='plain' to train it, save it or use its network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ def load_model(where: str | Path, dtype: torch.dtype | None = torch.float32) -> 
         CheckpointError: missing, truncated, of another architecture, or incomplete.
     """
     stored = open_checkpoint(find_checkpoint(where))
-    network = _network(stored.config, read_state(stored, dtype))
+    network = assemble(stored.config, read_state(stored, dtype))
     normalise_codebook(network)
     return JanusModel(
         network=network,
@@ -217,7 +220,10 @@ def save_model(
 
     Raises:
         CheckpointError: `folder` holds something that is not a checkpoint.
+        UsageError: the weights were packed.
     """
+    if any(isinstance(one, nn.Linear) and one.weight is None for one in model.network.modules()):
+        raise UsageError("this model was packed to generate and cannot be saved", UNPACKED)
     stored = Stored(
         folder=Path(folder),
         format=format,
@@ -235,7 +241,7 @@ def save_model(
     write_checkpoint(stored, state)
 
 
-def _network(config: JanusConfig, state: Mapping[str, Tensor]) -> JanusForConditionalGeneration:
+def assemble(config: JanusConfig, state: Mapping[str, Tensor]) -> JanusForConditionalGeneration:
     """The network that consists of these very tensors, without ever having had others."""
     network = skeleton(config)
     network.load_state_dict(state, strict=True, assign=True)

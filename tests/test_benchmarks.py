@@ -1,0 +1,23 @@
+"""The benchmarks run and print what they promise. What they measure is not tested."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("more", [[], ["--edit"]])
+def test_generation_shows_parity_and_every_engine(root: Path, more: list[str]) -> None:
+    words = [sys.executable, "benchmarks/generation.py", "--rounds", "1", "--steps", "2", *more]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "sampled codes equal" in done.stdout
+    assert "official loop's: within" in done.stdout
+    names = ["janus4o", "official"]
+    if not more:
+        names += ["transformers dynamic", "transformers static"]
+    table = done.stdout.partition("ms/step")[2].splitlines()[1:]
+    assert [line[:29].strip() for line in table if line] == names
