@@ -6,6 +6,7 @@ has. It is also the only source of the figures of spend, tokens and latency.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 
-from janus4o.exchange import Usage
+from janus4o.exchange import Picture, Usage
 
 Status = Literal["ok", "refused", "error"]
 
@@ -127,6 +128,17 @@ class Spend:
     unpriced: int
     uncertain: int = 0
     uncertain_usd: float = 0.0
+
+
+def request_hash(
+    prompt: str, pictures: tuple[Picture, ...], seed: int, size: tuple[int, int] | None = None
+) -> str:
+    """sha256 of a request: the text, each picture, seed and size (of what is to be painted)."""
+    digest = hashlib.sha256(f"{seed} {size} {len(pictures)}\n".encode())
+    for picture in pictures:
+        digest.update(hashlib.sha256(picture.data).digest())
+    digest.update(prompt.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 _OWN_COLUMNS = tuple(name for name in Attempt.__slots__ if name != "usage")

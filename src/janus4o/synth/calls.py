@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -26,7 +25,7 @@ from janus4o.exchange import (
 )
 from janus4o.images import MEDIA_TYPES, kind_of
 from janus4o.ledger.budget import Budget
-from janus4o.ledger.journal import Attempt, Sent, Status
+from janus4o.ledger.journal import Attempt, Sent, Status, request_hash
 from janus4o.ledger.limits import Call, Pace
 from janus4o.ledger.patience import Patience
 from janus4o.ledger.prices import FREE, Priced, price_of
@@ -167,7 +166,7 @@ class Calls:
         attempt, _ = await self._ask(
             stage,
             Role("writer", writer, self._teachers),
-            _hash(prompt, pictures, seed),
+            request_hash(prompt, pictures, seed),
             asked,
             lambda: writer.write(asked),
         )
@@ -185,7 +184,7 @@ class Calls:
         attempt, picture = await self._ask(
             stage,
             Role("painter", painter, self._teachers),
-            _hash(prompt, sources, seed, size),
+            request_hash(prompt, sources, seed, size),
             asked,
             lambda: painter.paint(asked),
         )
@@ -217,7 +216,7 @@ class Calls:
             if failure.stop is not None:
                 self._teachers.gone = True
                 raise failure.stop
-            pause = patience.after(failure)
+            pause = None if failure.final else patience.after(failure)
             if pause is None:
                 raise CallFailed(f"{role.teacher.name}: {answer.text}")
             await self._teachers.wait(pause)
@@ -333,14 +332,3 @@ def _heard(attempt: Attempt) -> Attempt:
     if attempt.status == "refused":
         raise TeacherRefused(attempt.text or "refused")
     return attempt
-
-
-def _hash(
-    prompt: str, pictures: tuple[Picture, ...], seed: int, size: tuple[int, int] | None = None
-) -> str:
-    """sha256 of a request: the text, each picture, seed and size."""
-    digest = hashlib.sha256(f"{seed} {size} {len(pictures)}\n".encode())
-    for picture in pictures:
-        digest.update(hashlib.sha256(picture.data).digest())
-    digest.update(prompt.encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
