@@ -63,15 +63,17 @@ NOT_CONTENT = {"base_url", "key", "timeout", "served", "price", "limits", "urls"
 class Server(_Strict):
     """A teacher behind an API.
 
-    api: the wire format; `openai` is spoken by OpenAI, Gemini's compatible endpoint, vLLM, SGLang.
-    base_url: None is OpenAI itself.
-    key: NAME of the environment variable that holds the key, never the key.
+    api: the wire format; `openai` is spoken by OpenAI, Gemini's compatible endpoint, vLLM, SGLang,
+        `google` by Gemini.
+    base_url: None is OpenAI or Google itself.
+    key: NAME of the environment variable that holds the key, never the key; OPENAI_API_KEY, or of
+        `google` GEMINI_API_KEY, where none is given.
     timeout: seconds without an answer after which a call is given up.
     served: the model name its answers carry, where that is another than `model`.
     price: where the package does not know the model's.
     """
 
-    api: Literal["openai"]
+    api: Literal["openai", "google"]
     model: str = Field(min_length=1)
     base_url: str | None = Field(None, pattern=r"^https?://[^@?#\s]+$")
     key: str = Field("OPENAI_API_KEY", pattern=r"^[A-Z][A-Z0-9_]{0,63}$")
@@ -80,6 +82,13 @@ class Server(_Strict):
     price: Rates | None = None
     limits: Limits = Limits()
     seed: bool = Field(False, description="send the seed; not every server takes one")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_key(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("api") == "google":
+            return {"key": "GEMINI_API_KEY", **value}
+        return value
 
     @field_validator("key")
     @classmethod
@@ -104,13 +113,20 @@ class WriterServer(Server):
 class PainterServer(Server):
     """An image model.
 
-    quality: what the model calls its qualities; None leaves it to the server.
+    quality: what the model calls its qualities; None leaves it to the server. Gemini's have none.
     urls: fetch pictures that the server answers with as https addresses; never private ones.
     """
 
     quality: str | None = None
     moderation: Literal["auto", "low"] | None = None
     urls: bool = False
+
+    @model_validator(mode="after")
+    def _google_has_none(self) -> PainterServer:
+        given = [name for name in ("quality", "moderation", "urls") if getattr(self, name)]
+        if self.api == "google" and given:
+            raise ValueError(f"api: google takes no {given[0]}")
+        return self
 
 
 def _kind(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A server on loopback that speaks OpenAI's wire format, breaks on demand and counts what it bills.
+"""A server on loopback that speaks OpenAI's wire format and Gemini's, breaks on demand and counts what it bills.
 
 Replies are built from the official package's own types, requests are checked against its parameter
 types. The sketch teachers stand behind it, so what real client code asks for is really painted.
@@ -11,6 +11,7 @@ import base64
 import email.parser
 import email.policy
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -31,6 +32,8 @@ CHAT, DRAW, EDIT, MODELS = (
     "/v1/chat/completions", "/v1/images/generations", "/v1/images/edits", "/v1/models",
 )  # fmt: skip
 CHAT_KEYS = set(completion_create_params.CompletionCreateParamsBase.__annotations__) | {"stream"}
+GENERATE = ":generateContent"
+"""How the paths of Gemini's API end; before it stands the model."""
 KEYS = {
     CHAT: CHAT_KEYS,
     DRAW: set(ImageGenerateParamsBase.__annotations__) | {"stream", "seed"},
@@ -61,7 +64,9 @@ class Fault:
 
     Attributes:
         kind: status (with `status`, `code`, `retry_after`), reset, hang, truncate, html, garbage,
-            refusal, chatter, filter, length, drift, none, two, not_a_picture, address, echo_key.
+            refusal, chatter, filter, length, drift, none, two, not_a_picture, address, echo_key;
+            of Gemini also words (instead of a picture) and thought (a picture before the picture).
+        details: of an error, as Gemini has them.
         delay: seconds before anything is said.
     """
 
@@ -71,6 +76,7 @@ class Fault:
     retry_after: str | None = None
     message: str = "a fault made on purpose"
     param: str | None = None
+    details: tuple[dict[str, Any], ...] = ()
     delay: float = 0.0
 
 
@@ -161,6 +167,9 @@ class FaultServer:
         writer: asyncio.StreamWriter,
     ) -> bool:  # fmt: skip
         now = time.monotonic()
+        if method == "GET" and path.partition("?")[0] == "/v1beta/models":
+            named = [{"name": f"models/{name}"} for name in ("scribe-1", "brush-1")]
+            return await _send(writer, 200, {"models": named})
         if method == "GET" and path == MODELS:
             data = [
                 {"id": name, "created": 1, "object": "model", "owned_by": "test",
@@ -169,7 +178,10 @@ class FaultServer:
             ]  # fmt: skip
             return await _send(writer, 200, {"object": "list", "data": data})
         fields, pictures = _read_body(headers, body)
+        if path.endswith(GENERATE):
+            fields = _camel(fields)
         key = headers.get("authorization", "").removeprefix("Bearer ")
+        key = key or headers.get("x-goog-api-key", "")
         asked = Asked(len(self.asked), path, fields, pictures, key, now, headers)
         self.asked.append(asked)
         self.early += self._closed_at + GRACE < now < self._closed_until
@@ -177,7 +189,7 @@ class FaultServer:
         if self.limit is not None and self._over(now):
             self.over += 1
             fault = Fault("status", 429, "rate_limit_exceeded", retry_after="1")
-        if fault is None and (unknown := set(fields) - KEYS[path]):
+        if fault is None and (unknown := _unknown(path, fields)):
             fault = Fault("status", 400, "unknown_parameter", param=sorted(unknown)[0])
         fault = fault or Fault()
         await asyncio.sleep(fault.delay)
@@ -191,6 +203,11 @@ class FaultServer:
                 "code": fault.code,
             }  # fmt: skip
             more = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+            if path.endswith(GENERATE):
+                error = {
+                    "code": fault.status, "message": fault.message, "status": fault.code,
+                    "details": list(fault.details),
+                }  # fmt: skip
             return await _send(writer, fault.status, {"error": error}, more)
         if fault.kind == "reset":
             writer.transport.abort()
@@ -200,7 +217,8 @@ class FaultServer:
         if fault.kind == "html":
             page = b"<html><body>Bad gateway, but with status 200</body></html>"
             return await _send_bytes(writer, 200, page, "text/html")
-        answer = await (self._chat if path == CHAT else self._paint)(asked, fault)
+        answering = self._generate if path.endswith(GENERATE) else self._paint
+        answer = await (self._chat if path == CHAT else answering)(asked, fault)
         if isinstance(answer, Fault):
             error = {"message": answer.message, "type": "image_generation_user_error",
                      "param": None, "code": answer.code}  # fmt: skip
@@ -307,6 +325,103 @@ class FaultServer:
         if fault.kind == "drift":
             dumped["model"] = "other-9"
         return dumped
+
+    async def _generate(self, asked: Asked, fault: Fault) -> dict[str, Any]:
+        """Gemini's answer, in its own names; a picture is 1,000 tokens, one sent is 100."""
+        from google.genai import types
+
+        parts = asked.fields["contents"][0]["parts"]
+        config = asked.fields.get("generationConfig") or {}
+        prompt = "".join(part.get("text", "") for part in parts)
+        pictures = tuple(
+            Picture(_unsafe64(part["inlineData"]["data"]), part["inlineData"]["mimeType"])
+            for part in parts
+            if "inlineData" in part
+        )
+        seed, paints = config.get("seed") or 0, "IMAGE" in (config.get("responseModalities") or ())
+        said: list[dict[str, Any]]
+        finish, out = "STOP", 1000
+        if paints:
+            reply = await self.painter.paint(PaintRequest(prompt, pictures, (64, 64), seed))
+            if isinstance(reply, Refusal):
+                said, finish, out = [], "IMAGE_SAFETY", 0
+            else:
+                data = reply.picture.data
+                if fault.kind == "not_a_picture":
+                    data = b"GIF89a nothing"
+                coded = base64.urlsafe_b64encode(data).decode()
+                shown = {"inlineData": {"mimeType": reply.picture.media_type, "data": coded}}
+                said = [shown] * {"none": 0, "two": 2}.get(fault.kind, 1)
+                if fault.kind == "thought":
+                    said = [{**shown, "thought": True}, shown]
+                if fault.kind == "words":
+                    said = [{"text": "I can only describe it."}]
+        else:
+            wrote = await self.writer.write(WriteRequest(prompt, pictures, seed))
+            text = wrote.message if isinstance(wrote, Refusal) else wrote.text
+            if schema := config.get("responseJsonSchema"):
+                text = json.dumps({next(iter(schema["properties"])): text})
+            if fault.kind == "echo_key":
+                text = f"{text} {asked.key}"
+            if fault.kind == "chatter":
+                text = f"Certainly! {text}"
+            said, out = [{"text": text}], 20 + len(text)
+        if fault.kind == "filter":
+            said, finish = [], "IMAGE_PROHIBITED_CONTENT" if paints else "SAFETY"
+        finish = {"length": "MAX_TOKENS", "no_image": "NO_IMAGE"}.get(fault.kind, finish)
+        candidate = {"content": {"role": "model", "parts": said}, "finishReason": finish}
+        count = {"none": 0, "two": 1 if paints else 2}.get(fault.kind, 1)
+        answer: dict[str, Any] = {"candidates": [candidate] * count}
+        if fault.kind == "refusal":
+            answer, out = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, 0
+        seen = 100 * len(pictures)
+        self._bill(asked.path, len(prompt), seen, out)
+        model = asked.path.rpartition("/")[2].removesuffix(GENERATE)
+        answer |= {
+            "modelVersion": "other-9" if fault.kind == "drift" else model,
+            "usageMetadata": {
+                "promptTokenCount": len(prompt) + seen, "candidatesTokenCount": out,
+                "totalTokenCount": len(prompt) + seen + out,
+                "promptTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": len(prompt)},
+                    {"modality": "IMAGE", "tokenCount": seen},
+                ],
+            },
+        }  # fmt: skip
+        checked = types.GenerateContentResponse.model_validate(answer)  # the package's own type
+        dumped: dict[str, Any] = checked.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return dumped
+
+
+def _unsafe64(text: str) -> bytes:
+    """Base64 of either alphabet; Gemini takes both."""
+    return base64.b64decode(text.replace("-", "+").replace("_", "/"))
+
+
+def _unknown(path: str, fields: dict[str, Any]) -> list[str]:
+    """Fields the API does not have."""
+    if not path.endswith(GENERATE):
+        return sorted(set(fields) - KEYS[path])
+    from google.genai import types
+
+    known = set(types.GenerateContentConfig.model_fields)
+    config = {_snake(name) for name in fields.get("generationConfig", {})}
+    top = {"contents", "generationConfig", "safetySettings", "systemInstruction", "tools"}
+    return sorted(set(fields) - top) + sorted(config - known)
+
+
+def _camel(value: Any, name: str = "") -> Any:
+    """Keys as Gemini's documentation has them; its package sends both forms, and both are taken."""
+    if isinstance(value, list):
+        return [_camel(inner, name) for inner in value]
+    if not isinstance(value, dict) or name == "responseJsonSchema":
+        return value
+    named = {re.sub("_([a-z])", lambda found: found[1].upper(), key): key for key in value}
+    return {new: _camel(value[old], new) for new, old in named.items()}
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
 def _read_body(headers: dict[str, str], body: bytes) -> tuple[dict[str, Any], tuple[bytes, ...]]:
