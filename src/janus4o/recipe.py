@@ -38,6 +38,7 @@ class Rates(_Strict):
     """What a model costs, US dollars a million tokens; 0 is free.
 
     input: of text; `image_input` of pictures, None means the same.
+    batch: what a call costs by the batch, of what it costs by itself.
     picture: dollars a picture at 1024×1024 by quality, for what is reserved before a call and for
         servers that count no tokens; other sizes by their pixels.
     """
@@ -45,6 +46,7 @@ class Rates(_Strict):
     input: float = Field(ge=0)
     image_input: float | None = Field(None, ge=0)
     output: float = Field(0.0, ge=0)
+    batch: float = Field(0.5, ge=0, le=1)
     picture: dict[str, Annotated[float, Field(ge=0)]] = {}
 
 
@@ -56,7 +58,7 @@ class Limits(_Strict):
     tokens: int | None = Field(None, ge=1)
 
 
-NOT_CONTENT = {"base_url", "key", "timeout", "served", "price", "limits", "urls"}
+NOT_CONTENT = {"base_url", "key", "timeout", "served", "price", "limits", "urls", "batch"}
 """Keys of a server that do not determine what it answers."""
 
 
@@ -82,6 +84,11 @@ class Server(_Strict):
     price: Rates | None = None
     limits: Limits = Limits()
     seed: bool = Field(False, description="send the seed; not every server takes one")
+    batch: bool = Field(
+        False,
+        description="text and generations by OpenAI's Batch API: half the price, within 24 hours; "
+        "as many as `synthesis.concurrency` go together; edits are asked one by one",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -89,6 +96,12 @@ class Server(_Strict):
         if isinstance(value, dict) and value.get("api") == "google":
             return {"key": "GEMINI_API_KEY", **value}
         return value
+
+    @model_validator(mode="after")
+    def _only_openai_batches(self) -> Server:
+        if self.batch and self.api != "openai":
+            raise ValueError("batches are asked of api: openai only")
+        return self
 
     @field_validator("key")
     @classmethod
@@ -200,7 +213,7 @@ class Synthesis(_Strict):
     world: `learnable` asks only for scenes the tiny model can learn; `rich` uses the whole sketch
         world; `open` asks for anything, of teachers behind an API.
     hold_out: keep the combinations of the evaluation out of the training data.
-    concurrency: calls in flight.
+    concurrency: samples in flight, each with one call; batches are this large at most.
     budget_usd: stop before spending more; None means no limit.
     """
 
@@ -211,7 +224,7 @@ class Synthesis(_Strict):
     hold_out: bool = True
     text_to_image: TextToImage = TextToImage()
     editing: Editing = Editing()
-    concurrency: int = Field(8, ge=1, le=1000)
+    concurrency: int = Field(8, ge=1, le=50_000)
     budget_usd: float | None = Field(None, ge=0)
 
 

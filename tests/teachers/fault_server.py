@@ -32,6 +32,7 @@ CHAT, DRAW, EDIT, MODELS = (
     "/v1/chat/completions", "/v1/images/generations", "/v1/images/edits", "/v1/models",
 )  # fmt: skip
 CHAT_KEYS = set(completion_create_params.CompletionCreateParamsBase.__annotations__) | {"stream"}
+FILES, BATCHES = "/v1/files", "/v1/batches"
 GENERATE = ":generateContent"
 """How the paths of Gemini's API end; before it stands the model."""
 KEYS = {
@@ -80,6 +81,42 @@ class Fault:
     delay: float = 0.0
 
 
+@dataclass
+class Batched:
+    """A batch as the server keeps it.
+
+    Attributes:
+        looks: left until it has ended.
+        ends: the status it then has.
+    """
+
+    id: str
+    lines: list[dict[str, Any]]
+    body: dict[str, Any]
+    looks: int
+    ends: str
+    made: int
+    status: str = "validating"
+    output: str | None = None
+    errors: str | None = None
+    why: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        from openai.types import Batch
+
+        why = [{"code": self.why, "message": "made to fail"}] if self.why else []
+        answer = {
+            "id": self.id, "object": "batch", "completion_window": "24h", "created_at": self.made,
+            "endpoint": self.body["endpoint"], "input_file_id": self.body["input_file_id"],
+            "status": self.status, "metadata": self.body.get("metadata"),
+            "output_file_id": self.output, "error_file_id": self.errors,
+            "errors": {"object": "list", "data": why} if why else None,
+        }  # fmt: skip
+        checked = Batch.model_validate(answer)  # the package's own type
+        dumped: dict[str, Any] = checked.model_dump(mode="json")
+        return dumped
+
+
 Faults = Callable[[Asked], Fault | None]
 
 
@@ -89,6 +126,9 @@ class FaultServer:
     faults: decides about each request; None answers it.
     limit, window: requests allowed in every `window` seconds; None allows all.
     asked: every request; `billed` those that were carried out, by path; `billed_usd` their price.
+    looks, ends, why: of batches made from now on: how often they are looked at before they end, how,
+        and why they failed.
+    files, batches: uploaded or written; made.
     early: requests that came although the server had said when to come back.
     """
 
@@ -106,6 +146,12 @@ class FaultServer:
     over: int = 0
     most_at_once: int = 0
     url: str = ""
+    looks: int = 2
+    ends: str = "completed"
+    why: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    batches: list[Batched] = field(default_factory=list)
+    _share: float = 1.0
     _at_once: int = 0
     _closed_at: float = 0.0
     _closed_until: float = 0.0
@@ -177,6 +223,8 @@ class FaultServer:
                 for name in ("scribe-1", "brush-1")
             ]  # fmt: skip
             return await _send(writer, 200, {"object": "list", "data": data})
+        if path.startswith((FILES, BATCHES)):
+            return await self._of_batches(method, path, headers, body, writer)
         fields, pictures = _read_body(headers, body)
         if path.endswith(GENERATE):
             fields = _camel(fields)
@@ -245,9 +293,109 @@ class FaultServer:
 
     def _bill(self, path: str, text: int, pictures: int, out: int) -> None:
         self.billed[path] += 1
-        self.billed_usd += (
-            text * PRICES["input"] + pictures * PRICES["image_input"] + out * PRICES["output"]
-        ) / 1e6
+        price = text * PRICES["input"] + pictures * PRICES["image_input"] + out * PRICES["output"]
+        self.billed_usd += price * self._share / 1e6
+
+    async def _of_batches(
+        self, method: str, path: str, headers: dict[str, str], body: bytes,
+        writer: asyncio.StreamWriter,
+    ) -> bool:  # fmt: skip
+        key = headers.get("authorization", "").removeprefix("Bearer ")
+        fields: dict[str, Any] = {"method": method}
+        if method == "POST":
+            fields |= _read_body(headers, body)[0]
+        asked = Asked(len(self.asked), path, fields, (), key, time.monotonic(), headers)
+        self.asked.append(asked)
+        fault = self.faults(asked) or Fault()
+        if fault.kind == "status":
+            error = {"message": fault.message, "type": "test_error", "code": fault.code}
+            return await _send(writer, fault.status, {"error": error})
+        answer: Any = {"error": {"message": "no such thing", "code": "not_found"}}
+        path = path.partition("?")[0]
+        name = path.removeprefix(FILES).removeprefix(BATCHES).strip("/").removesuffix("/content")
+        if path.endswith("/content"):
+            data = self.files[name]
+            if fault.kind == "truncate":
+                head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(data)}\r\n\r\n"
+                writer.write(head.encode() + data[: len(data) // 2])
+                await writer.drain()
+                return False
+            return await _send_bytes(writer, 200, data, "application/octet-stream")
+        if method == "POST" and path == FILES:
+            assert fields["purpose"] == "batch"
+            answer = {
+                "id": self._keep(fields["file"]), "object": "file", "bytes": 1, "created_at": 1,
+                "filename": "batch.jsonl", "purpose": "batch", "status": "processed",
+            }  # fmt: skip
+        elif method == "POST":
+            lines = [json.loads(line) for line in self.files[fields["input_file_id"]].splitlines()]
+            names = [line["custom_id"] for line in lines]
+            assert len(set(names)) == len(names)
+            assert {line["url"] for line in lines} == {fields["endpoint"]}
+            made = Batched(
+                f"batch_{len(self.batches)}", lines, fields, self.looks, self.ends,
+                int(time.time()), why=self.why,
+            )  # fmt: skip
+            self.batches.append(made)
+            answer = made.to_json()
+        elif path == BATCHES:
+            newest = [batch.to_json() for batch in reversed(self.batches)]
+            answer = {"object": "list", "data": newest, "has_more": False}
+        elif found := [batch for batch in self.batches if batch.id == name]:
+            await self._advance(found[0])
+            answer = found[0].to_json()
+        if fault.kind == "reset":  # it was done, and nobody hears of it
+            writer.transport.abort()
+            return False
+        return await _send(writer, 404 if "error" in answer else 200, answer)
+
+    def _keep(self, data: bytes) -> str:
+        name = f"file-{len(self.files)}"
+        self.files[name] = data
+        return name
+
+    async def _advance(self, batch: Batched) -> None:
+        """One look later; at the end every line is answered, or not."""
+        batch.looks -= 1
+        if batch.looks > 0 or batch.output or batch.errors or batch.status == batch.ends:
+            batch.status = batch.status if batch.looks <= 0 else "in_progress"
+            return
+        batch.status, said = batch.ends, ([], [])
+        if batch.ends in ("failed", "cancelled"):
+            return
+        for number, line in enumerate(batch.lines):
+            asked = Asked(len(self.asked), line["url"], line["body"])
+            fault = self.faults(asked) or Fault()
+            result: dict[str, Any] = {
+                "id": f"batch_req_{number}", "custom_id": line["custom_id"], "response": None,
+                "error": None,
+            }  # fmt: skip
+            if batch.ends == "expired" and number >= len(batch.lines) // 2:
+                result["error"] = {"code": "batch_expired", "message": "not in time"}
+            elif fault.kind == "status":
+                error = {"message": fault.message, "type": "x", "code": fault.code, "param": None}
+                result["response"] = {"status_code": fault.status, "body": {"error": error}}
+            else:
+                self._share = 0.5
+                answer = await (self._chat if line["url"] == CHAT else self._paint)(asked, fault)
+                self._share = 1.0
+                status = 200
+                if isinstance(answer, Fault):
+                    kind = "image_generation_user_error"
+                    status = answer.status
+                    answer = {
+                        "error": {"message": answer.message, "type": kind, "code": answer.code}
+                    }
+                result["response"] = {"status_code": status, "request_id": "r", "body": answer}
+            if fault.kind == "missing":
+                continue
+            good = result["response"] is not None and result["response"]["status_code"] == 200
+            said[0 if good else 1].append(json.dumps(result))
+        said[0].reverse()  # answers come in any order
+        if said[0]:
+            batch.output = self._keep("\n".join([*said[0], said[0][0], ""]).encode())
+        if said[1]:
+            batch.errors = self._keep("\n".join([*said[1], ""]).encode())
 
     async def _chat(self, asked: Asked, fault: Fault) -> dict[str, Any]:
         content = asked.fields["messages"][0]["content"]
@@ -439,8 +587,8 @@ def _read_body(headers: dict[str, str], body: bytes) -> tuple[dict[str, Any], tu
         if name == "image":
             pictures.append(content)
             fields.setdefault("image", part.get_filename())
-        elif name == "mask":
-            fields["mask"] = content
+        elif name in ("mask", "file"):
+            fields[name] = content
         else:
             fields[name] = content.decode()
     return fields, tuple(pictures)

@@ -30,6 +30,7 @@ from janus4o.ledger.limits import Call, Pace
 from janus4o.ledger.patience import Patience
 from janus4o.ledger.prices import FREE, Priced, price_of
 from janus4o.prompt import find_fault
+from janus4o.synth.batches import Desk
 from janus4o.synth.sample import CallFailed, Sample, Standing, State, TeacherRefused
 from janus4o.synth.store import Store
 
@@ -65,6 +66,7 @@ class Teachers:
     Attributes:
         answered: answers of earlier runs by (sample id, stage).
         paces: role ("writer", "painter") → how often its server may be asked.
+        desks: role → where its batches are, if it is asked by the batch.
         calls: made by this run.
         gone: a teacher cannot be asked any more; calls in flight are not worth waiting for.
         stopping: set when the run is to end: nobody waits for a turn or a pause any longer.
@@ -77,6 +79,7 @@ class Teachers:
     budget: Budget
     answered: Mapping[tuple[str, str], Attempt]
     paces: Mapping[str, Pace] = field(default_factory=dict)
+    desks: Mapping[str, Desk] = field(default_factory=dict)
     calls: int = 0
     gone: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,6 +107,10 @@ class Role:
     @property
     def pace(self) -> Pace | None:
         return self.teachers.paces.get(self.name)
+
+    def desk_for(self, request: str, asked: WriteRequest | PaintRequest) -> Desk | None:
+        desk = self.teachers.desks.get(self.name)
+        return desk if desk is not None and desk.takes(request, asked) else None
 
     def pace_after(self, call: Call, answer: _Answer) -> None:
         """What an answer says about how often its server may be asked."""
@@ -239,22 +246,29 @@ class Calls:
         teachers, name = self._teachers, role.teacher.name
         priced = role.teacher if isinstance(role.teacher, Priced) else None
         price = priced.price(asked) if priced else price_of(name)
-        reserved = await teachers.budget.reserve_when_free(name, price)
+        desk = role.desk_for(request, asked)
+        earlier = desk.out(request) if desk is not None else None
+        if earlier is not None and teachers.budget.limit_usd is not None:
+            reserved = teachers.budget.resume(earlier.reserved_usd)
+        else:
+            reserved = await teachers.budget.reserve_when_free(name, price)
         cost: float | None = 0.0
         turn: Turn = contextlib.nullcontext()
-        if role.pace is not None:
+        if role.pace is not None and desk is None:
             turn = role.pace.turn(
                 images=isinstance(asked, PaintRequest), tokens=priced.tokens(asked) if priced else 0
             )
         try:
             async with turn as counted:
-                sent, clock = time.time(), time.monotonic()
-                if price != FREE:
-                    teachers.store.send(Sent(self.sample.id, stage, name, request, reserved, sent))
+                sent, clock = time.time() if earlier is None else earlier.started, time.monotonic()
+                out = Sent(self.sample.id, stage, name, request, reserved, sent)
+                if price != FREE and desk is None:
+                    teachers.store.send(out)
                 cost = None
                 teachers.calls += 1
                 try:
-                    answer = role.check(_answer_of(await call()))
+                    reply = await (call() if desk is None else desk.ask(out, asked))
+                    answer = role.check(_answer_of(reply))
                 except Unanswered as failure:
                     answer = _failed(failure)
                 except (Janus4oError, asyncio.CancelledError):

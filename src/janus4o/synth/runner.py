@@ -21,12 +21,14 @@ import yaml
 from janus4o import files
 from janus4o.errors import BudgetStop, Interrupted, Janus4oError, Refused
 from janus4o.exchange import Painter, Writer
+from janus4o.ledger.batches import Batching
 from janus4o.ledger.budget import Budget
 from janus4o.ledger.journal import Spend
 from janus4o.ledger.limits import Pace
 from janus4o.ledger.prices import Priced
 from janus4o.recipe import Recipe, Server
 from janus4o.rows import ROWS_FILE
+from janus4o.synth.batches import Desk
 from janus4o.synth.calls import Calls, Teachers
 from janus4o.synth.checks import Anything, Inspector
 from janus4o.synth.dataset import write_dataset
@@ -214,12 +216,22 @@ class _Run:
         self._teachers = Teachers(
             writer, painter, recipe.teachers.size, store,
             # What may have been billed counts, or the limit would not be a hard one.
-            Budget(recipe.synthesis.budget_usd, spend.cost_usd + spend.uncertain_usd), {},
+            Budget(
+                recipe.synthesis.budget_usd,
+                spend.cost_usd + spend.uncertain_usd + spend.waiting_usd,
+            ),
+            {},
         )  # fmt: skip
         self._teachers.paces = {
             role: Pace(server.limits, self._concurrency, sleep=self._teachers.wait)
             for role in ("writer", "painter")
             if isinstance(server := getattr(recipe.teachers, role), Server)
+        }
+
+        self._teachers.desks = {
+            role: Desk(role, teacher, store, self._teachers.wait)
+            for role, teacher in (("writer", writer), ("painter", painter))
+            if isinstance(teacher, Batching)  # also where only batches of an earlier run are out
         }
 
     def run(self) -> Outcome:
@@ -274,6 +286,8 @@ class _Run:
                 for queue in queues:
                     await self._fill(queue)
             finally:
+                for desk in self._teachers.desks.values():
+                    await desk.close()
                 for teacher in (self._teachers.writer, self._teachers.painter):
                     if isinstance(teacher, Priced):
                         await teacher.close()

@@ -18,7 +18,8 @@ from sqlalchemy import Column, Integer, String, Table, Text, select
 from sqlalchemy.dialects.sqlite import insert
 
 from janus4o.errors import DataError, RecipeChanged
-from janus4o.ledger import journal
+from janus4o.ledger import batches, journal
+from janus4o.ledger.batches import Batch, BatchState
 from janus4o.ledger.blobs import Blobs
 from janus4o.ledger.database import open_database
 from janus4o.ledger.journal import METADATA, Attempt, Sent, Spend
@@ -139,6 +140,33 @@ class Store:
         """Calls without an answer that may have been billed, oldest first."""
         with self._engine.connect() as connection:
             return list(journal.uncertain(connection))
+
+    # batches
+
+    def begin_batch(self, batch: Batch, calls: list[Sent]) -> None:
+        """Notes a batch about to be made and its calls; on disk when this returns."""
+        with self._engine.begin() as connection:
+            batches.begin(connection, batch, calls)
+
+    def note_batch(self, token: str, state: BatchState) -> None:
+        """Notes what a server says of a batch; on disk when this returns."""
+        with self._engine.begin() as connection:
+            batches.note(connection, token, state)
+
+    def forget_batch(self, token: str) -> None:
+        """Takes back a batch that was never made."""
+        with self._engine.begin() as connection:
+            batches.forget(connection, token)
+
+    def batches(self) -> list[Batch]:
+        """All batches, oldest first."""
+        with self._engine.connect() as connection:
+            return list(batches.batches(connection))
+
+    def waiting(self) -> list[tuple[str, Sent]]:
+        """Token and call of everything that went out with a batch and has no outcome yet."""
+        with self._engine.connect() as connection:
+            return list(batches.waiting(connection))
 
     def attempts(self) -> Iterator[Attempt]:
         """Every committed call, oldest first."""

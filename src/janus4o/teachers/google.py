@@ -227,7 +227,7 @@ class GoogleWriter(ServedWriter, _Client):
         if put_in is None or out is None:
             price = self.price(request)  # a server that counts nothing: what was reserved
             return Usage(cost_usd=None if price is None else price.call_usd)
-        return Usage(put_in, out, 0, self.cost(put_in - seen, seen, out))
+        return Usage(put_in, out, 0, self.cost(request, put_in - seen, seen, out))
 
 
 class GooglePainter(ServedPainter, _Client):

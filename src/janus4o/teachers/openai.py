@@ -13,11 +13,12 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from janus4o.errors import ImageError, Refused
+from janus4o.errors import BudgetStop, ImageError, Refused
 from janus4o.exchange import (
     PaintReply,
     PaintRequest,
@@ -28,9 +29,11 @@ from janus4o.exchange import (
     WriteReply,
     WriteRequest,
 )
+from janus4o.ledger.batches import BatchState
 from janus4o.recipe import Server
 from janus4o.teachers.download import fetch
 from janus4o.teachers.serving import (
+    AGAIN,
     Meaning,
     Served,
     ServedPainter,
@@ -43,6 +46,7 @@ from janus4o.teachers.serving import (
 try:
     import httpx2
     import openai
+    from openai.types import Batch
     from openai.types.chat import ChatCompletion
     from openai.types.images_response import ImagesResponse
 except ModuleNotFoundError as missing:
@@ -51,6 +55,15 @@ except ModuleNotFoundError as missing:
         "pip install 'janus4o[openai]' (or make setup)",
     ) from None
 
+CHAT, DRAW = "/v1/chat/completions", "/v1/images/generations"
+"""Endpoints of batches."""
+TOKEN = "janus4o"
+"""Under what a batch keeps our token."""
+ENDED = {"completed", "failed", "expired", "cancelled"}
+CLOCKS = 3600.0
+"""Seconds by which the server's clock and ours may differ."""
+BUSY_SECONDS = 300.0
+"""How long a batch waits that had no room in the queue of the account."""
 MAX_EDIT_SOURCES = 16
 MODERATION = {
     "moderation_blocked", "content_policy_violation", "content_filter", "safety",
@@ -93,6 +106,127 @@ class _Client(Served):
 
     async def close(self) -> None:
         await self._client.close()
+
+    # batches
+
+    def takes(self, asked: WriteRequest | PaintRequest) -> bool:
+        """Edits are not: how a line would name its pictures is not known."""
+        return self._server.batch and not (isinstance(asked, PaintRequest) and asked.sources)
+
+    def share(self, asked: WriteRequest | PaintRequest) -> float:
+        return self._rates.batch if self._rates and self.takes(asked) else 1.0
+
+    async def upload(self, lines: bytes) -> str:
+        try:
+            made = await self._client.files.create(
+                file=("batch.jsonl", lines, "application/jsonl"), purpose="batch"
+            )
+        except (openai.OpenAIError, ValueError) as error:
+            raise self._trouble(error) from None
+        if not isinstance(made.id, str):
+            raise Unanswered(self.words(f"the reply names no file: {made}"), Usage())
+        return made.id
+
+    async def create(self, endpoint: str, file: str, token: str) -> BatchState:
+        try:
+            made = await self._client.batches.create(
+                completion_window="24h",
+                endpoint=endpoint,  # type: ignore[arg-type]
+                input_file_id=file,
+                metadata={TOKEN: token},
+            )
+        except (openai.OpenAIError, ValueError) as error:
+            raise self._trouble(error) from None
+        return self._state(made)
+
+    async def find(self, token: str, since: float) -> BatchState | None:
+        try:
+            async for batch in self._client.batches.list(limit=100):
+                if (batch.metadata or {}).get(TOKEN) == token:
+                    return self._state(batch)
+                if batch.created_at < since - CLOCKS:  # newest first
+                    return None
+        except (openai.OpenAIError, ValueError) as error:
+            raise self._trouble(error) from None
+        return None
+
+    async def look(self, batch: str) -> BatchState:
+        try:
+            return self._state(await self._client.batches.retrieve(batch))
+        except (openai.OpenAIError, ValueError) as error:
+            raise self._trouble(error) from None
+
+    async def fetch(self, file: str) -> AsyncIterator[bytes]:
+        try:
+            async with self._client.files.with_streaming_response.content(file) as reply:
+                async for part in reply.iter_bytes():
+                    yield part
+        except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
+            raise self._trouble(error) from None
+
+    def _trouble(self, error: openai.OpenAIError | httpx2.HTTPError | ValueError) -> Unanswered:
+        """What an error means that is no answer to a request of ours, but to do with its batch."""
+        if isinstance(error, httpx2.HTTPError):
+            return self.disconnected(error)
+        failure = self._failure(error)
+        if isinstance(failure, Unanswered):
+            return failure
+        stop = Refused(
+            f"the server of {self.name!r} takes no batch: {failure.message}",
+            f"set batch: false in the recipe, {AGAIN}",
+        )
+        return Unanswered(failure.message, Usage(cost_usd=0.0), stop=stop)
+
+    def _state(self, batch: Batch) -> BatchState:
+        """Trusts nothing: what is no batch is looked at again."""
+        if not isinstance(batch, Batch) or not isinstance(batch.id, str):
+            raise Unanswered(self.words(f"the reply is no batch: {batch}"))
+        said = [
+            f"{error.code}: {error.message}" for error in (batch.errors and batch.errors.data) or []
+        ]
+        found = tuple(file for file in (batch.output_file_id, batch.error_file_id) if file)
+        detail = self.words("; ".join(said))
+        return BatchState(batch.id, batch.status, batch.status in ENDED, found, detail)
+
+    def _result(self, line: dict[str, Any] | None, state: BatchState) -> dict[str, Any] | Refusal:
+        """The body of a request's answer.
+
+        Raises:
+            Unanswered: there is none. It cost nothing where the batch was given up before it.
+        """
+        response, error = (line or {}).get("response"), (line or {}).get("error")
+        if isinstance(response, dict):
+            body = response.get("body")
+            body = body if isinstance(body, dict) else {}
+            status = response.get("status_code")
+            if status == 200:
+                return body
+            failure = self._said_no(status if isinstance(status, int) else 0, body.get("error"), {})
+            if isinstance(failure, Refusal):
+                return failure
+            raise failure
+        if isinstance(error, dict):
+            words = self.words(f"{error.get('code')}: {error.get('message')}")
+            raise Unanswered(f"batch {state.id}: {words}", Usage(cost_usd=0.0))
+        if state.status == "failed":
+            busy = "token_limit_exceeded" in state.detail
+            stop = Refused(
+                f"batch {state.id} of {self.name!r} failed: {state.detail or 'no reason given'}",
+                f"see to what it says, or set batch: false, {AGAIN}",
+            )
+            raise Unanswered(
+                f"batch {state.id} failed: {state.detail}", Usage(cost_usd=0.0), limited=busy,
+                retry_after=BUSY_SECONDS if busy else None, stop=None if busy else stop,
+            )  # fmt: skip
+        if state.status == "cancelled":
+            words = f"batch {state.id} of {self.name!r} was cancelled"
+            ended = BudgetStop(words, f"find out why, {AGAIN}")
+            raise Unanswered(words, Usage(cost_usd=0.0), stop=ended)
+        # Of a completed batch a line is missing: it may have been billed. Of an expired one: not.
+        cost = None if state.status == "completed" else 0.0
+        raise Unanswered(
+            f"batch {state.id} {state.status} without this answer", Usage(cost_usd=cost)
+        )
 
     def _failure(self, error: openai.OpenAIError | ValueError) -> Refusal | Unanswered:
         """What an error of the package means. What is raised instead of returned would carry the
@@ -137,6 +271,21 @@ class _Client(Served):
 
 class OpenAIWriter(ServedWriter, _Client):
     """Writes through `/chat/completions`: text and pictures in, text or JSON of a schema out."""
+
+    def line(self, name: str, asked: WriteRequest | PaintRequest) -> tuple[str, bytes]:
+        assert isinstance(asked, WriteRequest)
+        return CHAT, _line(name, CHAT, self._body(asked))
+
+    async def read(
+        self, line: dict[str, Any] | None, state: BatchState, asked: WriteRequest | PaintRequest
+    ) -> WriteReply | Refusal:
+        assert isinstance(asked, WriteRequest)
+        body = self._result(line, state)
+        return (
+            body
+            if isinstance(body, Refusal)
+            else self._read(ChatCompletion.construct(**body), asked)
+        )
 
     async def write(self, request: WriteRequest) -> WriteReply | Refusal:
         try:
@@ -202,11 +351,26 @@ class OpenAIWriter(ServedWriter, _Client):
         if put_in is None or out is None:
             price = self.price(request)  # a server that counts nothing: what was reserved
             return Usage(cost_usd=None if price is None else price.call_usd)
-        return Usage(put_in, out, 0, self.cost(put_in, 0, out))
+        return Usage(put_in, out, 0, self.cost(request, put_in, 0, out))
 
 
 class OpenAIPainter(ServedPainter, _Client):
     """Paints through `/images/generations` and `/images/edits`."""
+
+    def line(self, name: str, asked: WriteRequest | PaintRequest) -> tuple[str, bytes]:
+        assert isinstance(asked, PaintRequest)
+        body = self._body(asked)
+        body |= body.pop("extra_body", {})
+        return DRAW, _line(name, DRAW, {"prompt": asked.prompt, **body})
+
+    async def read(
+        self, line: dict[str, Any] | None, state: BatchState, asked: WriteRequest | PaintRequest
+    ) -> PaintReply | Refusal:
+        assert isinstance(asked, PaintRequest)
+        body = self._result(line, state)
+        if isinstance(body, Refusal):
+            return body
+        return await self._read(ImagesResponse.construct(**body), asked)
 
     async def paint(self, request: PaintRequest) -> PaintReply | Refusal:
         if len(request.sources) > MAX_EDIT_SOURCES:
@@ -301,6 +465,12 @@ class OpenAIPainter(ServedPainter, _Client):
             count_of(details, "image_tokens") or 0,
             count_of(counted, "output_tokens"),
         )
+
+
+def _line(name: str, endpoint: str, body: dict[str, Any]) -> bytes:
+    """A request as a line of a batch's file."""
+    line = {"custom_id": name, "method": "POST", "url": endpoint, "body": body}
+    return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _file(name: str, picture: Picture) -> tuple[str, io.BytesIO, str]:

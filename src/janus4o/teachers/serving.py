@@ -132,13 +132,20 @@ class Served:
                 message, remedy = f"{named} answers {words}", "check base_url"
         return Unanswered(words, free, stop=Refused(message, remedy))
 
-    def cost(self, text: int, pictures: int, out: int) -> float | None:
+    def share(self, asked: WriteRequest | PaintRequest) -> float:
+        """What a request costs the way it is asked, of the price in the list."""
+        return 1.0
+
+    def cost(
+        self, asked: WriteRequest | PaintRequest, text: int, pictures: int, out: int
+    ) -> float | None:
         """US dollars for tokens in and out."""
         rates = self._rates
         if rates is None:
             return None
         of_pictures = rates.input if rates.image_input is None else rates.image_input
-        return (text * rates.input + pictures * of_pictures + out * rates.output) / 1e6
+        whole = (text * rates.input + pictures * of_pictures + out * rates.output) / 1e6
+        return whole * self.share(asked)
 
     def picture_tokens(self, pictures: tuple[Picture, ...]) -> int:
         """What pictures sent are reckoned as, on the safe side."""
@@ -171,8 +178,8 @@ class ServedWriter(Served):
     def price(self, request: WriteRequest | PaintRequest) -> Price | None:
         pictures = request.pictures if isinstance(request, WriteRequest) else ()
         seen = self.picture_tokens(pictures)
-        most = self.cost(most_tokens(request.prompt), seen, self._writer.max_output_tokens)
-        likely = self.cost(likely_tokens(request.prompt), seen // 2, 150)
+        most = self.cost(request, most_tokens(request.prompt), seen, self._writer.max_output_tokens)
+        likely = self.cost(request, likely_tokens(request.prompt), seen // 2, 150)
         return None if most is None or likely is None else Price(most, min(most, likely))
 
 
@@ -209,10 +216,10 @@ class ServedPainter(Served):
         width, height = request.size or (1024, 1024)
         # Tokens grow with the pixels, but not below those of a square of 1024, and oblong
         # pictures are not cheaper in proportion: half as much again is left as a margin.
-        picture = each * max(1.0, width * height / 1024**2)
+        picture = each * max(1.0, width * height / 1024**2) * self.share(request)
         seen = self.picture_tokens(request.sources)
-        most = self.cost(most_tokens(request.prompt), seen, 0)
-        likely = self.cost(likely_tokens(request.prompt), seen // 2, 0)
+        most = self.cost(request, most_tokens(request.prompt), seen, 0)
+        likely = self.cost(request, likely_tokens(request.prompt), seen // 2, 0)
         assert most is not None
         assert likely is not None
         return Price(most + 1.5 * picture, likely + picture)
@@ -231,7 +238,7 @@ class ServedPainter(Served):
             cost = None if price is None else (price.low_usd if images else price.call_usd)
             return Usage(put_in or 0, out or 0, images, cost)
         seen = min(put_in, seen)
-        return Usage(put_in, out, images, self.cost(put_in - seen, seen, out))
+        return Usage(put_in, out, images, self.cost(request, put_in - seen, seen, out))
 
     def picture(self, data: bytes, usage: Usage) -> Picture:
         """What a server sent as a picture; raises Unanswered where it is none."""
