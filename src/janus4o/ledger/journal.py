@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Float,
     Integer,
@@ -170,6 +171,20 @@ def append(connection: Connection, attempts: Iterable[Attempt]) -> None:
 def attempts(connection: Connection) -> Iterator[Attempt]:
     """All attempts, oldest first."""
     for row in connection.execute(select(ATTEMPTS).order_by(ATTEMPTS.c.number)).mappings():
+        yield _attempt(row)
+
+
+def attempts_of(
+    connection: Connection, samples: Table, wanted: ColumnElement[bool], order: ColumnElement[Any]
+) -> Iterator[Attempt]:
+    """The attempts of some samples: a table with an `id`, which of its rows, and in what order."""
+    query = (
+        select(ATTEMPTS)
+        .join(samples, samples.c.id == ATTEMPTS.c.sample)
+        .where(wanted)
+        .order_by(order, ATTEMPTS.c.number)
+    )
+    for row in connection.execute(query).mappings():
         yield _attempt(row)
 
 

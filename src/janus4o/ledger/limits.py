@@ -91,6 +91,10 @@ class Pace:
             self.in_flight -= 1
             self._freed.set()
 
+    def leaves(self, call: Call) -> None:
+        """The call is about to go out: until now it was being written down, which a busy disk delays."""
+        call.sent = self._clock()
+
     def correct(self, call: Call, tokens: int) -> None:
         """The answer came and says how many tokens it used."""
         if call.counts:

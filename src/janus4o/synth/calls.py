@@ -264,6 +264,8 @@ class Calls:
                 out = Sent(self.sample.id, stage, name, request, reserved, sent)
                 if price != FREE and desk is None:
                     teachers.store.send(out)
+                if role.pace is not None and counted is not None:
+                    role.pace.leaves(counted)
                 cost = None
                 teachers.calls += 1
                 try:

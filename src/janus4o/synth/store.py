@@ -173,6 +173,15 @@ class Store:
         with self._engine.connect() as connection:
             yield from journal.attempts(connection)
 
+    def attempts_of_accepted(self, pipeline: Pipeline, last: int) -> Iterator[Attempt]:
+        """The calls of a pipeline's accepted samples as far as index `last`, sample by sample."""
+        s = SAMPLES.c
+        accepted = (
+            (s.pipeline == pipeline.value) & (s.state == State.ACCEPTED.value) & (s.number <= last)
+        )
+        with self._engine.connect() as connection:
+            yield from journal.attempts_of(connection, SAMPLES, accepted, s.number)
+
     def spend(self) -> Spend:
         """Everything this folder's calls consumed."""
         self.flush()
