@@ -159,8 +159,14 @@ class _Client(Served):
     async def fetch(self, file: str) -> AsyncIterator[bytes]:
         try:
             async with self._client.files.with_streaming_response.content(file) as reply:
+                rest = b""
                 async for part in reply.iter_bytes():
-                    yield part
+                    *lines, rest = (rest + part).split(b"\n")
+                    for (
+                        line
+                    ) in lines:  # whole ones: what is kept must not hold the key, however cut
+                        yield line.replace(self._key.encode(), b"[key]") + b"\n"
+                yield rest.replace(self._key.encode(), b"[key]")
         except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
             raise self._trouble(error) from None
 
