@@ -224,7 +224,7 @@ class Synthesis(_Strict):
     hold_out: bool = True
     text_to_image: TextToImage = TextToImage()
     editing: Editing = Editing()
-    concurrency: int = Field(8, ge=1, le=50_000)
+    concurrency: int = Field(8, ge=1, le=10_000)
     budget_usd: float | None = Field(None, ge=0)
 
 

@@ -28,6 +28,7 @@ from .test_synth_over_http import result
 Ask = Callable[..., Recipe]
 Serve = Callable[..., Any]
 BATCH = {"batch": True}
+all_of_it = pytest.mark.stress
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
@@ -145,15 +146,16 @@ def test_refusals_in_a_batch_are_refusals(
     assert max(requests(server).values()) == 1
 
 
+STEPS = {
+    (OpenAIWriter, "upload"): all_of_it, (OpenAIWriter, "create"): (), (OpenAIPainter, "create"): all_of_it,
+    (OpenAIWriter, "look"): all_of_it, (OpenAIPainter, "look"): (), (Store, "begin_batch"): (),
+    (Store, "note_batch"): (), (Store, "record"): all_of_it,
+}  # fmt: skip
 POINTS = [
-    (owner, name, when)
-    for owner, name in (
-        (OpenAIWriter, "upload"), (OpenAIWriter, "create"), (OpenAIPainter, "create"),
-        (OpenAIWriter, "look"), (OpenAIPainter, "look"), (Store, "begin_batch"),
-        (Store, "note_batch"), (Store, "record"),
-    )
+    pytest.param(owner, name, when, marks=marks, id=f"{owner.__name__} {name} {when}")
+    for (owner, name), marks in STEPS.items()
     for when in ("before", "after")
-]  # fmt: skip
+]
 
 
 def die_at(owner: type, name: str, when: str, count: int) -> None:
@@ -227,7 +229,7 @@ def test_killed_at_any_step_no_batch_is_made_twice(
     check_whole(server, folder, expected[0], expected[1].spend.calls)
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=all_of_it)])
 def test_kills_at_random_instants_make_nothing_twice(
     serve: Serve, batched: Ask, expected: tuple[Any, Outcome], tmp_path: Path, kills: int
 ) -> None:

@@ -80,6 +80,9 @@ class Desk:
 
     Args:
         wait: sleeps so many seconds, and raises Interrupted as soon as the run is to end.
+
+    Attributes:
+        waiting: calls that are asked here and not answered.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Desk:
         self._out = {
             call.request: (token, call) for token, call in store.waiting() if token in self._batches
         }
+        self.waiting = 0
         self._gathered: list[_Line] = []
         self._last = 0.0
         self._sender: asyncio.Task[None] | None = None
@@ -113,6 +117,13 @@ class Desk:
         Raises:
             Unanswered: none came; the call may then go into another batch.
         """
+        self.waiting += 1
+        try:
+            return await self._answer(call, asked)
+        finally:
+            self.waiting -= 1
+
+    async def _answer(self, call: Sent, asked: Asked) -> Reply:
         while True:
             known = self._out.pop(call.request, None)
             if known is not None and known[0] in self._batches:

@@ -54,6 +54,8 @@ MAX_FAILED = 10
 GONE_SECONDS = 3.0
 """How long calls in flight are waited for once a teacher cannot be asked any more."""
 REPORT_SECONDS = 0.1
+TICK_SECONDS = 5.0
+"""How often a run looks up although nothing ended: with batches, hours may pass."""
 AGAIN = "run the same command again to go on"
 
 
@@ -67,6 +69,7 @@ class Tally:
         made: rows accepted by this call of `run`.
         calls: made to teachers by this call of `run`.
         ends: how the samples that came to nothing ended: "rejected: shows_prompt" → count.
+        in_batches: calls that wait for a batch.
     """
 
     accepted: dict[str, int]
@@ -75,6 +78,7 @@ class Tally:
     calls: int
     ends: dict[str, int]
     spent_usd: float
+    in_batches: int = 0
 
     @property
     def done(self) -> int:
@@ -309,7 +313,7 @@ class _Run:
                 gone = self._teachers.gone
                 ended, tasks = await asyncio.wait(
                     tasks,
-                    timeout=GONE_SECONDS if gone else None,
+                    timeout=GONE_SECONDS if gone else TICK_SECONDS,
                     return_when=asyncio.ALL_COMPLETED if gone else asyncio.FIRST_COMPLETED,
                 )
                 for task in ended:
@@ -415,6 +419,7 @@ class _Run:
         return Tally(
             dict(self._accepted), wanted, self._made, self._teachers.calls,
             dict(self._ends), self._teachers.budget.spent_usd,
+            sum(desk.waiting for desk in self._teachers.desks.values()),
         )  # fmt: skip
 
     def _report(self, last: bool = False) -> None:
