@@ -25,6 +25,7 @@ from janus4o.exchange import (
     WriteRequest,
 )
 from janus4o.ledger.budget import Budget
+from janus4o.ledger.limits import LEAVING, Call, Pace
 from janus4o.ledger.prices import Price
 from janus4o.recipe import Recipe
 from janus4o.synth.runner import run
@@ -239,6 +240,31 @@ def under_limit(
     return server
 
 
+@pytest.mark.parametrize("api", ["openai", "google"])
+def test_a_call_counts_from_when_its_last_byte_was_sent(serve: Serve, ask: Ask, api: str) -> None:
+    if api == "google":
+        pytest.importorskip("google.genai", reason="needs the extra google")
+    server = serve(writer=Sketchless(), painter=Sketchless())
+    recipe = ask(server.url, api=api)
+    told: list[int] = []
+
+    async def go() -> None:
+        staff = hire(recipe)
+        for teacher, asked in (
+            (staff.writer.write, WriteRequest("hello")),
+            (staff.painter.paint, PaintRequest("a circle", (), (1024, 1024))),
+        ):
+            LEAVING.set(lambda: told.append(len(server.asked)))
+            await teacher(asked)  # type: ignore[operator]
+        LEAVING.set(None)
+        await staff.writer.write(WriteRequest("hello"))
+        await staff.writer.close()  # type: ignore[attr-defined]
+        await staff.painter.close()  # type: ignore[attr-defined]
+
+    asyncio.run(go())
+    assert len(told) == 2, "once a call that is counted, and no other"
+
+
 def test_nobody_comes_back_before_he_was_told_to(
     serve: Serve, ask: Ask, wire: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,16 +280,24 @@ def test_ten_limited_minutes_over_http_are_used_and_never_exceeded(
     serve: Serve, ask: Ask, wire: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("janus4o.synth.runner.MAX_BARREN", 10**9)
-    begun = time.monotonic()
+    begun, real, out = time.monotonic(), Pace.leaves, {}
+
+    def leaves(self: Pace, call: Call) -> None:
+        real(self, call)
+        out[id(call)] = call
+
+    monkeypatch.setattr(Pace, "leaves", leaves)
     server = under_limit(
         serve, ask, wire, tmp_path, lambda server: time.monotonic() > begun + 615, 120
     )
     first = server.asked[0].at
     ten = [asked for asked in server.asked if asked.at < first + 600]
     gaps = [b.at - a.at for a, b in zip(server.asked, server.asked[120:], strict=False)]
+    sent = sorted(call.sent for call in out.values())
+    left = [b - a for a, b in zip(sent, sent[120:], strict=False)]
     sys.stdout.write(
         f"{len(ten)} of 1,200 calls in ten minutes, {server.over} over the limit, "
-        f"121 calls at least {min(gaps):.2f} s apart\n"
+        f"121 calls at least {min(left):.2f} s apart as they left, {min(gaps):.2f} s as they came\n"
     )
     assert server.over == 0
     assert len(ten) >= 0.97 * 1200, len(ten)

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from janus4o.recipe import Limits
@@ -20,6 +21,8 @@ WINDOW = 60.0
 MARGIN = 1.0
 """Seconds a call counts longer than the window here: one that was slow on its way to the server still
 counts there when it no longer would here."""
+LEAVING: ContextVar[Callable[[], None] | None] = ContextVar("leaving", default=None)
+"""What a teacher's client is to call once a request is out, see `Pace.leaves`; None where nobody counts."""
 SHRINK = 0.7
 """What is left of the calls in flight after the server said that it is asked too often."""
 
@@ -92,7 +95,10 @@ class Pace:
             self._freed.set()
 
     def leaves(self, call: Call) -> None:
-        """The call is about to go out: until now it was being written down, which a busy disk delays."""
+        """The call is out only now: it was written down first, and a busy machine takes its time.
+
+        May be said again: what was said last counts.
+        """
         call.sent = self._clock()
 
     def correct(self, call: Call, tokens: int) -> None:

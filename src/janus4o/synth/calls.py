@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from janus4o.errors import BudgetStop, ImageError, Interrupted, Janus4oError, Refused
@@ -26,7 +27,7 @@ from janus4o.exchange import (
 from janus4o.images import MEDIA_TYPES, kind_of
 from janus4o.ledger.budget import Budget
 from janus4o.ledger.journal import Attempt, Sent, Status, request_hash
-from janus4o.ledger.limits import Call, Pace
+from janus4o.ledger.limits import LEAVING, Call, Pace
 from janus4o.ledger.patience import Patience
 from janus4o.ledger.prices import FREE, Priced, price_of
 from janus4o.prompt import find_fault
@@ -264,8 +265,10 @@ class Calls:
                 out = Sent(self.sample.id, stage, name, request, reserved, sent)
                 if price != FREE and desk is None:
                     teachers.store.send(out)
+                LEAVING.set(None)
                 if role.pace is not None and counted is not None:
                     role.pace.leaves(counted)
+                    LEAVING.set(partial(role.pace.leaves, counted))
                 cost = None
                 teachers.calls += 1
                 try:

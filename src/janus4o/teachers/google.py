@@ -30,6 +30,7 @@ from janus4o.teachers.serving import (
     ServedWriter,
     count_of,
     retry_after,
+    tell_when_out,
     without_fence,
 )
 
@@ -63,7 +64,12 @@ class _Client(Served):
     def __init__(self, server: Server, asking: bool = True) -> None:
         super().__init__(server, asking)
         timeout = httpx2.Timeout(server.timeout, connect=min(10.0, server.timeout))
-        self._http = httpx2.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False)
+        self._http = httpx2.AsyncClient(
+            timeout=timeout,
+            follow_redirects=False,
+            trust_env=False,
+            event_hooks={"request": [tell_when_out]},
+        )
         options = types.HttpOptions(
             base_url=server.base_url or "https://generativelanguage.googleapis.com",
             api_version="v1beta",

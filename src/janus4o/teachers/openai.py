@@ -40,6 +40,7 @@ from janus4o.teachers.serving import (
     ServedWriter,
     count_of,
     retry_after,
+    tell_when_out,
     without_fence,
 )
 
@@ -88,7 +89,9 @@ class _Client(Served):
             base_url=server.base_url or "https://api.openai.com/v1",
             max_retries=0,
             timeout=httpx2.Timeout(server.timeout, connect=min(10.0, server.timeout)),
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=False),
+            http_client=openai.DefaultAsyncHttpxClient(
+                follow_redirects=False, trust_env=False, event_hooks={"request": [tell_when_out]}
+            ),
         )
         # Nothing but the recipe and its key decides under whose account: not other variables.
         self._client.organization = self._client.project = None

@@ -14,6 +14,7 @@ import httpx2
 from janus4o.errors import BudgetStop, ImageError, Refused
 from janus4o.exchange import PaintRequest, Picture, Refusal, Unanswered, Usage, WriteRequest
 from janus4o.images import MEDIA_TYPES, kind_of, read_size
+from janus4o.ledger.limits import LEAVING
 from janus4o.ledger.prices import Price
 from janus4o.recipe import PainterServer, Rates, Server, WriterServer
 from janus4o.teachers import registry
@@ -38,6 +39,17 @@ class Meaning(Enum):
 
 
 AGAIN = "then run the same command again to go on"
+
+
+async def tell_when_out(request: httpx2.Request) -> None:
+    """A client's hook: says when a request is wholly with the system, after connecting and encoding."""
+    leaving = LEAVING.get()
+
+    async def heard(event: str, _: object) -> None:
+        if leaving is not None and event.endswith("send_request_body.complete"):
+            leaving()
+
+    request.extensions = {**request.extensions, "trace": heard}
 
 
 class Served:
