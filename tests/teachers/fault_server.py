@@ -313,7 +313,7 @@ class FaultServer:
         answer: Any = {"error": {"message": "no such thing", "code": "not_found"}}
         path = path.partition("?")[0]
         name = path.removeprefix(FILES).removeprefix(BATCHES).strip("/").removesuffix("/content")
-        if path.endswith("/content"):
+        if path.endswith("/content") and name in self.files:
             data = self.files[name]
             if fault.kind == "truncate":
                 head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(data)}\r\n\r\n"

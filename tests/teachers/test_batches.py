@@ -349,6 +349,40 @@ def test_a_batch_that_fails_ends_the_run_with_its_reason(
     assert outcome.spend.cost_usd == pytest.approx(server.billed_usd)
 
 
+def test_a_server_without_batches_is_said_to_have_none(
+    serve: Serve, batched: Ask, wire: ModuleType, tmp_path: Path
+) -> None:
+    def fault(asked: Any) -> Any:
+        return wire.Fault("status", 404) if asked.path.startswith("/v1/files") else None
+
+    server = serve(faults=fault)
+    with pytest.raises(Refused, match="takes no batch: no Batch API here"):
+        make(batched(server.url, 4, 0), tmp_path)
+    assert status(tmp_path).spend.uncertain == 0
+
+
+@pytest.mark.parametrize("what", ["batches", "files"])
+def test_what_the_server_no_longer_has_is_asked_for_again_and_listed(
+    serve: Serve, batched: Ask, expected: tuple[Any, Outcome], tmp_path: Path, what: str
+) -> None:
+    server = serve(looks=10**9)
+    pid = fork(lambda: make(batched(server.url, 8, 4), tmp_path / "run"))
+    while not server.batches:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGKILL)
+    code_of(pid)
+    lost, server.looks = len(server.batches[0].lines), 2
+    if what == "batches":
+        server.batches[0].id = "batch_of_somebody_else"
+    else:
+        server.batches[0].status, server.batches[0].output = "completed", "file-gone"
+        server.batches[0].looks = 0
+    make(batched(server.url, 8, 4), tmp_path / "run")
+    assert result(tmp_path / "run") == expected[0]
+    assert status(tmp_path / "run").spend.uncertain == lost
+
+
 def test_a_full_queue_is_waited_for(
     serve: Serve, batched: Ask, expected: tuple[Any, Outcome], tmp_path: Path
 ) -> None:

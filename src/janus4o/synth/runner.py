@@ -246,9 +246,15 @@ class _Run:
         queues = [self._load(pipeline) for pipeline in self._wanted]
         if not is_finished:
             self._store.state_fact("finished", None)
+            begun = {
+                self._names.sample(queue.pipeline, index).id
+                for queue in queues
+                for index in queue.unfinished
+            }
             self._teachers.answered = {
                 (a.sample, a.stage): a
                 for a in self._store.attempts()
+                if a.sample in begun
                 # Of an answer whose picture is gone nothing is left: it is asked for again.
                 if a.status != "error" and (a.blob is None or self._store.blobs.has(a.blob))
             }

@@ -60,6 +60,8 @@ CHAT, DRAW = "/v1/chat/completions", "/v1/images/generations"
 """Endpoints of batches."""
 TOKEN = "janus4o"
 """Under what a batch keeps our token."""
+GONE = "gone"
+"""Our word for a batch its server no longer knows."""
 ENDED = {"completed", "failed", "expired", "cancelled"}
 CLOCKS = 3600.0
 """Seconds by which the server's clock and ours may differ."""
@@ -156,6 +158,8 @@ class _Client(Served):
     async def look(self, batch: str) -> BatchState:
         try:
             return self._state(await self._client.batches.retrieve(batch))
+        except openai.NotFoundError as error:
+            return BatchState(batch, GONE, True, (), self.words(error.message))
         except (openai.OpenAIError, ValueError) as error:
             raise self._trouble(error) from None
 
@@ -170,6 +174,8 @@ class _Client(Served):
                     ) in lines:  # whole ones: what is kept must not hold the key, however cut
                         yield line.replace(self._key.encode(), b"[key]") + b"\n"
                 yield rest.replace(self._key.encode(), b"[key]")
+        except openai.NotFoundError:
+            return  # it was kept too long: what it held is missing
         except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
             raise self._trouble(error) from None
 
@@ -178,6 +184,10 @@ class _Client(Served):
         if isinstance(error, httpx2.HTTPError):
             return self.disconnected(error)
         failure = self._failure(error)
+        if isinstance(error, openai.APIStatusError) and error.status_code in (404, 405, 501):
+            failure = Refusal(
+                "no_batches", f"no Batch API here, HTTP {error.status_code}", self.name
+            )
         if isinstance(failure, Unanswered):
             return failure
         stop = Refused(
@@ -232,7 +242,7 @@ class _Client(Served):
             ended = BudgetStop(words, f"find out why, {AGAIN}")
             raise Unanswered(words, Usage(cost_usd=0.0), stop=ended)
         # Of a completed batch a line is missing: it may have been billed. Of an expired one: not.
-        cost = None if state.status == "completed" else 0.0
+        cost = None if state.status in ("completed", GONE) else 0.0
         raise Unanswered(
             f"batch {state.id} {state.status} without this answer", Usage(cost_usd=cost)
         )
