@@ -166,6 +166,7 @@ class Unanswered(Exception):
         retry_after: seconds the server wants to be left alone, None where it did not say.
         stop: what ends the run, where no call can succeed now: a wrong key, an empty account, a
             model that is gone.
+        final: asking this again is of no use; other requests may be answered.
     """
 
     def __init__(
@@ -176,12 +177,14 @@ class Unanswered(Exception):
         limited: bool = False,
         retry_after: float | None = None,
         stop: Janus4oError | None = None,
+        final: bool = False,
     ) -> None:
         super().__init__(message)
         self.usage = usage
         self.limited = limited
         self.retry_after = retry_after
         self.stop = stop
+        self.final = final
 
 
 class Writer(Protocol):

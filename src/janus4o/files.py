@@ -56,6 +56,23 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
         sync_folder(folder or ".")
 
 
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to be filled bit by bit that replaces `path`, durably, once the block has ended well."""
+    path = Path(path)
+    half = path.with_name(f".{path.name[:40]}.{os.getpid()}-{next(_numbers)}{UNFINISHED}")
+    try:
+        with half.open("wb") as file:
+            yield file
+            sync_file(file)
+        os.replace(half, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            half.unlink()
+        raise
+    sync_folder(path.parent)
+
+
 def sync_file(file: IO[Any]) -> None:
     """Makes what was written to an open file survive a power cut."""
     file.flush()

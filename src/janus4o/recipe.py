@@ -39,6 +39,7 @@ class Rates(_Strict):
     """What a model costs, US dollars a million tokens; 0 is free.
 
     input: of text; `image_input` of pictures, None means the same.
+    batch: what a call costs by the batch, of what it costs by itself.
     picture: dollars a picture at 1024×1024 by quality, for what is reserved before a call and for
         servers that count no tokens; other sizes by their pixels.
     """
@@ -46,6 +47,7 @@ class Rates(_Strict):
     input: float = Field(ge=0)
     image_input: float | None = Field(None, ge=0)
     output: float = Field(0.0, ge=0)
+    batch: float = Field(0.5, ge=0, le=1)
     picture: dict[str, Annotated[float, Field(ge=0)]] = {}
 
 
@@ -57,22 +59,24 @@ class Limits(_Strict):
     tokens: int | None = Field(None, ge=1)
 
 
-NOT_CONTENT = {"base_url", "key", "timeout", "served", "price", "limits", "urls"}
+NOT_CONTENT = {"base_url", "key", "timeout", "served", "price", "limits", "urls", "batch"}
 """Keys of a server that do not determine what it answers."""
 
 
 class Server(_Strict):
     """A teacher behind an API.
 
-    api: the wire format; `openai` is spoken by OpenAI, Gemini's compatible endpoint, vLLM, SGLang.
-    base_url: None is OpenAI itself.
-    key: NAME of the environment variable that holds the key, never the key.
+    api: the wire format; `openai` is spoken by OpenAI, Gemini's compatible endpoint, vLLM, SGLang,
+        `google` by Gemini.
+    base_url: None is OpenAI or Google itself.
+    key: NAME of the environment variable that holds the key, never the key; OPENAI_API_KEY, or of
+        `google` GEMINI_API_KEY, where none is given.
     timeout: seconds without an answer after which a call is given up.
     served: the model name its answers carry, where that is another than `model`.
     price: where the package does not know the model's.
     """
 
-    api: Literal["openai"]
+    api: Literal["openai", "google"]
     model: str = Field(min_length=1)
     base_url: str | None = Field(None, pattern=r"^https?://[^@?#\s]+$")
     key: str = Field("OPENAI_API_KEY", pattern=r"^[A-Z][A-Z0-9_]{0,63}$")
@@ -81,6 +85,24 @@ class Server(_Strict):
     price: Rates | None = None
     limits: Limits = Limits()
     seed: bool = Field(False, description="send the seed; not every server takes one")
+    batch: bool = Field(
+        False,
+        description="text and generations by OpenAI's Batch API: half the price, within 24 hours; "
+        "as many as `synthesis.concurrency` go together; edits are asked one by one",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_key(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("api") == "google":
+            return {"key": "GEMINI_API_KEY", **value}
+        return value
+
+    @model_validator(mode="after")
+    def _only_openai_batches(self) -> Server:
+        if self.batch and self.api != "openai":
+            raise ValueError("batches are asked of api: openai only")
+        return self
 
     @field_validator("key")
     @classmethod
@@ -105,13 +127,20 @@ class WriterServer(Server):
 class PainterServer(Server):
     """An image model.
 
-    quality: what the model calls its qualities; None leaves it to the server.
+    quality: what the model calls its qualities; None leaves it to the server. Gemini's have none.
     urls: fetch pictures that the server answers with as https addresses; never private ones.
     """
 
     quality: str | None = None
     moderation: Literal["auto", "low"] | None = None
     urls: bool = False
+
+    @model_validator(mode="after")
+    def _google_has_none(self) -> PainterServer:
+        given = [name for name in ("quality", "moderation", "urls") if getattr(self, name)]
+        if self.api == "google" and given:
+            raise ValueError(f"api: google takes no {given[0]}")
+        return self
 
 
 def _kind(value: Any) -> str:
@@ -185,7 +214,7 @@ class Synthesis(_Strict):
     world: `learnable` asks only for scenes the tiny model can learn; `rich` uses the whole sketch
         world; `open` asks for anything, of teachers behind an API.
     hold_out: keep the combinations of the evaluation out of the training data.
-    concurrency: calls in flight.
+    concurrency: samples in flight, each with one call; batches are this large at most.
     budget_usd: stop before spending more; None means no limit.
     """
 
@@ -196,7 +225,7 @@ class Synthesis(_Strict):
     hold_out: bool = True
     text_to_image: TextToImage = TextToImage()
     editing: Editing = Editing()
-    concurrency: int = Field(8, ge=1, le=1000)
+    concurrency: int = Field(8, ge=1, le=10_000)
     budget_usd: float | None = Field(None, ge=0)
 
 

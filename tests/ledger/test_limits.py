@@ -126,6 +126,47 @@ async def _drive(clock: Clock, work: Callable[[], object]) -> None:
     await clock.run(work())
 
 
+def test_a_call_counts_from_when_it_left_not_from_when_it_was_let_through() -> None:
+    """Between the two it is written down, and a busy disk takes its time."""
+    clock = Clock()
+    pace = Pace(Limits(requests=1), 10, clock=clock, sleep=clock.sleep)
+    left: list[float] = []
+
+    async def once() -> None:
+        async with pace.turn() as call:
+            await clock.sleep(4.0)
+            pace.leaves(call)
+            left.append(clock.now)
+
+    async def go() -> None:
+        for _ in range(3):
+            await once()
+
+    asyncio.run(_drive(clock, go))
+    assert all(b - a >= 60.0 + limits.MARGIN for a, b in pairwise(left))
+
+
+def test_one_that_leaves_late_holds_nobody_up() -> None:
+    """The first let through is the last to leave; those behind it are done with their minute first."""
+    clock = Clock()
+    pace = Pace(Limits(requests=3), 10, clock=clock, sleep=clock.sleep)
+    let: list[float] = []
+
+    async def once(delay: float) -> None:
+        async with pace.turn() as call:
+            let.append(clock.now - 1000.0)
+            await clock.sleep(delay)
+            pace.leaves(call)
+
+    async def go() -> None:
+        await clock.run(*(once(delay) for delay in (30.0, 0.0, 0.0, 0.0, 0.0, 0.0)))
+
+    asyncio.run(go())
+    window = 60.0 + limits.MARGIN
+    assert let[:3] == [0.0, 0.0, 0.0]
+    assert let[3:] == pytest.approx([window, window, window + 30.0], abs=0.01)
+
+
 def test_a_pause_holds_everybody_and_halves_the_crowd_once() -> None:
     clock = Clock()
     pace = Pace(Limits(), 8, clock=clock, sleep=clock.sleep)

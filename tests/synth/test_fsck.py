@@ -107,6 +107,31 @@ def test_every_flipped_bit_is_found(made: Path, flips: int) -> None:
         path.write_bytes(sound)
 
 
+@pytest.mark.parametrize("flips", [12, pytest.param(1000, marks=pytest.mark.stress)])
+def test_flipped_bits_are_painted_again_and_nothing_else(
+    tmp_path: Path, make_recipe: Make, teacher: type, flips: int
+) -> None:
+    """All at once: each in a picture of its own, in a run that has many more."""
+    recipe, folder = make_recipe(flips, flips // 2), tmp_path / "run"
+    run(recipe, folder, teacher(few=10**6), teacher(few=10**6))
+    expected, rng = tree(folder), random.Random(1)
+    hurt = rng.sample(blobs(folder), flips)
+    for path in hurt:
+        bent = bytearray(path.read_bytes())
+        bent[rng.randrange(len(bent))] ^= 1 << rng.randrange(8)
+        path.write_bytes(bent)
+    store = Store(folder)
+    painted = sum(one.blob in {path.name for path in hurt} for one in store.attempts())
+    store.close()
+    wanted = {str(path.relative_to(folder)): "corrupt" for path in hurt}
+    assert kinds(folder, repair=True) == wanted
+    again = teacher(few=10**6)
+    run(recipe, folder, again, again)
+    assert len(again.asked) == painted, "only what was lost is asked for again"
+    assert tree(folder) == expected
+    assert fsck(folder).findings == ()
+
+
 def test_a_changed_data_set_is_found_and_written_again(
     made: Path, make_recipe: Make, teacher: type
 ) -> None:

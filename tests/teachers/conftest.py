@@ -59,14 +59,16 @@ def ask(canary: str) -> Callable[..., Recipe]:
         t2i: int = 4,
         edits: int = 3,
         *,
+        api: str = "openai",
         writer: dict[str, Any] | None = None,
         painter: dict[str, Any] | None = None,
         limits: dict[str, int] | None = None,
         **synthesis: Any,
     ) -> Recipe:
         server = {
-            "api": "openai",
-            "base_url": url,
+            "api": api,
+            # Google's package adds the version of the API itself.
+            "base_url": url if api == "openai" else url.removesuffix("/v1"),
             "key": "JANUS4O_TEST_KEY",
             "seed": True,
             "timeout": 5.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -334,3 +335,71 @@ def test_the_doctor_asks_each_teacher_once_and_hears_of_ends(
     assert "refuses the key in JANUS4O_TEST_KEY" in said
     code, said = command("doctor", "--live", capsys=capsys)
     assert code == 2
+
+
+def test_the_doctor_and_the_plan_warn_of_ends(
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = {"model": "gpt-image-1", "price": None, "seed": False}
+    recipe = ask("http://127.0.0.1:9/v1", painter=gone).model_dump(mode="json")
+    path = tmp_path / "gone.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    words = "gpt-image-1 was switched off on 2026-10-23; named instead: gpt-image-2.6-sunburst"
+    for verb in (["doctor", "--recipe", str(path)], ["plan", str(path)]):
+        code, said = command(*verb, capsys=capsys)
+        assert code == 0, said
+        assert words in said
+
+
+def test_the_live_line_shows_spend_projection_and_refusals(
+    serve: Serve, ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, wire: Any,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("janus4o.cli.console.PLAIN_FIRST", 0.0)
+    monkeypatch.setattr("janus4o.cli.console.PLAIN_EVERY", 0.0)
+    monkeypatch.setattr("janus4o.synth.runner.REPORT_SECONDS", 0.0)
+
+    def fault(asked: Any) -> Any:
+        return wire.Fault("refusal") if int(asked.fields.get("seed") or 0) % 4 == 0 else None
+
+    server = serve(faults=fault)
+    path = tmp_path / "served.yaml"
+    data = {**ask(server.url, 12, 0).model_dump(mode="json"), "output": str(tmp_path / "run")}
+    path.write_text(yaml.safe_dump(data))
+    assert app.main(["synth", str(path)]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("synth: ")]
+    shown = [re.search(r"(\d+)/12 rows .*spent \$([\d.]+) of about \$([\d.]+)", at) for at in lines]
+    found = [(int(at[1]), float(at[2]), float(at[3])) for at in shown if at]
+    assert found
+    for done, spent, projected in found:
+        assert projected == pytest.approx(spent / done * 12, abs=0.13)
+    assert found[-1][1] == pytest.approx(server.billed_usd, abs=0.005)
+    assert any("refused" in line for line in lines)
+
+
+def test_what_may_be_billed_twice_is_said_and_listed(
+    serve: Serve, ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str], wire: Any
+) -> None:
+    lost: list[Any] = []
+
+    def fault(asked: Any) -> Any:
+        if asked.number in (3, 6):  # it was carried out, and half of the answer came
+            lost.append(asked)
+            return wire.Fault("truncate")
+        return None
+
+    server = serve(faults=fault)
+    path = tmp_path / "served.yaml"
+    recipe = ask(server.url, 4, 0, budget_usd=1.0).model_dump(mode="json")
+    path.write_text(yaml.safe_dump({**recipe, "output": str(tmp_path / "run")}))
+    assert app.main(["synth", str(path)]) == 0
+    code, said = command("status", str(tmp_path / "run"), capsys=capsys)
+    assert code == 0
+    assert "2 calls were sent, brought no answer and may have been billed: at most $0." in said
+    code, said = command("status", str(tmp_path / "run"), "--json", capsys=capsys)
+    listed = json.loads(said)["maybe_billed"]
+    assert len(listed) == len(lost) == 2
+    assert {call["teacher"] for call in listed} <= {"scribe-1", "brush-1"}
+    spend = json.loads(said)["spend"]
+    most = spend["cost_usd"] + spend["uncertain_usd"]
+    assert spend["cost_usd"] < server.billed_usd <= most

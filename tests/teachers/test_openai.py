@@ -29,7 +29,8 @@ from janus4o.images import open_image, save_png
 from janus4o.recipe import Recipe, parse
 from janus4o.sketch.teacher import SketchPainter
 from janus4o.teachers import download
-from janus4o.teachers.openai import OpenAIPainter, OpenAIWriter, retry_after
+from janus4o.teachers.openai import OpenAIPainter, OpenAIWriter
+from janus4o.teachers.serving import retry_after, without_fence
 
 Ask = Callable[..., Recipe]
 Serve = Callable[..., Any]
@@ -262,10 +263,8 @@ def test_a_no_is_an_answer(
 
 
 def test_a_fence_around_json_is_taken_off(serve: Serve, ask: Ask, wire: ModuleType) -> None:
-    from janus4o.teachers.openai import _without_fence
-
-    assert _without_fence('```json\n{"a": 1}\n```') == '{"a": 1}'
-    assert _without_fence(' {"a": "```"} ') == '{"a": "```"}'
+    assert without_fence('```json\n{"a": 1}\n```') == '{"a": 1}'
+    assert without_fence(' {"a": "```"} ') == '{"a": "```"}'
 
 
 # addresses

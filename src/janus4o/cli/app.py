@@ -55,6 +55,7 @@ VERBS = {
     "synth": Verb("Ask the teachers: prompts, pictures, edits. Goes on where it stopped.", DATA),
     "status": Verb("How far a run is.", DATA),
     "fsck": Verb("Check that everything a run says it has is there and whole.", DATA),
+    "replay": Verb("Make a run's data set again from its recorded replies, and compare.", DATA),
     "export": Verb("Write a run's data set in the published layout.", DATA),
     "import": Verb("Check a data set in the published layout and make it ready.", DATA, "import_"),
     "encode": Verb("Turn a data set's pictures into codes, once.", MODEL),

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -95,7 +95,8 @@ def examine(folder: Path) -> list[Finding]:
         _package("torch"),
         _package("transformers"),
         _package("safetensors"),
-        _openai(),
+        _vendor("openai", "openai"),
+        _vendor("google", "google-genai"),
         _device(),
         _base(),
         _disk(folder),
@@ -117,11 +118,19 @@ def _package(name: str) -> Finding:
     return Finding(name, State.WORKS, version)
 
 
-def _openai() -> Finding:
-    if importlib.util.find_spec("openai") is None:
-        remedy = "pip install 'janus4o[openai]' to ask teachers behind an API"
-        return Finding("openai", State.LIMITED, "not installed", remedy)
-    return Finding("openai", State.WORKS, metadata.version("openai"))
+def is_installed(api: str) -> bool:
+    """Can servers that speak `api` be asked?"""
+    try:
+        return importlib.util.find_spec({"google": "google.genai"}.get(api, api)) is not None
+    except ModuleNotFoundError:  # the package around it is not there either
+        return False
+
+
+def _vendor(api: str, package: str) -> Finding:
+    if not is_installed(api):
+        remedy = f"pip install 'janus4o[{api}]' to ask teachers behind this API"
+        return Finding(package, State.LIMITED, "not installed", remedy)
+    return Finding(package, State.WORKS, metadata.version(package))
 
 
 def examine_teachers(recipe: Recipe) -> list[Finding]:
@@ -137,11 +146,10 @@ def examine_teachers(recipe: Recipe) -> list[Finding]:
         if not isinstance(server, Server):
             findings.append(Finding(role, State.WORKS, "sketch: offline, free"))
             continue
-        if importlib.util.find_spec("openai") is None:
+        if not is_installed(server.api):
+            found = f"what speaks to {server.api} is not installed"
             findings.append(
-                Finding(
-                    role, State.LACKS, "openai is not installed", "pip install 'janus4o[openai]'"
-                )
+                Finding(role, State.LACKS, found, f"pip install 'janus4o[{server.api}]'")
             )
         if not os.environ.get(server.key):
             what = f"no key: {server.key} is not in the environment"
@@ -179,6 +187,7 @@ def ask_teachers(recipe: Recipe) -> list[Finding]:
 
 
 async def _ask(recipe: Recipe, role: str, server: Server) -> list[Finding]:
+    from janus4o.cli.teachers import painter_of, writer_of
     from janus4o.exchange import (
         PaintReply,
         PaintRequest,
@@ -188,23 +197,22 @@ async def _ask(recipe: Recipe, role: str, server: Server) -> list[Finding]:
         WriteRequest,
     )
     from janus4o.recipe import PainterServer, WriterServer
-    from janus4o.teachers.openai import OpenAIPainter, OpenAIWriter
 
     what = f"{role}, live"
     reply: WriteReply | PaintReply | Refusal
-    teacher: OpenAIWriter | OpenAIPainter
     try:
+        teacher: Any
         if isinstance(server, WriterServer):
-            teacher = OpenAIWriter(server)
+            teacher = writer_of(server)
         else:
             assert isinstance(server, PainterServer)
-            teacher = OpenAIPainter(server)
+            teacher = painter_of(server)
         try:
             try:
                 ends = (await teacher.models()).get(server.model, "")
             except Janus4oError:
                 ends = ""  # not every server lists its models
-            if isinstance(teacher, OpenAIWriter):
+            if isinstance(server, WriterServer):
                 reply = await teacher.write(WriteRequest("Answer with the one word: ready"))
             else:
                 reply = await teacher.paint(PaintRequest("a red circle", (), recipe.teachers.size))

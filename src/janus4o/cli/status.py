@@ -98,6 +98,11 @@ def _show_samples(found: Status) -> None:
         f"{spend.input_tokens:,} + {spend.output_tokens:,} tokens, {spend.images:,} pictures, "
         f"${spend.cost_usd:.2f}{unpriced}"
     )
+    if spend.waiting:
+        console.say(
+            f"{spend.waiting:,} calls wait in batches at their server, at most "
+            f"${spend.waiting_usd:.2f} more; running the recipe again waits for them"
+        )
     if spend.uncertain:
         console.say(
             f"{spend.uncertain:,} calls were sent, brought no answer and may have been billed: at "

@@ -105,6 +105,8 @@ def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
                     if tally.done and tally.spent_usd:
                         spent += f" of about ${tally.spent_usd / tally.done * tally.total:.2f}"
                     told = {"left out": away, "spent": spent}
+                    if tally.in_batches:
+                        told["in batches"] = tally.in_batches
                     progress.update(tally.done, **({"refused": refused} if refused else {}), **told)
 
                 outcome = run(

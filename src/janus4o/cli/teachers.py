@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from janus4o.exchange import Painter, Writer
-    from janus4o.recipe import Recipe
+    from janus4o.recipe import PainterServer, Recipe, WriterServer
     from janus4o.synth.checks import Inspector
+    from janus4o.teachers.google import GooglePainter, GoogleWriter
+    from janus4o.teachers.openai import OpenAIPainter, OpenAIWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +60,34 @@ def hire(recipe: Recipe, asking: bool = True) -> Staff:
     writer: Writer = SketchWriter(sketched, hold_out)
     painter: Painter = SketchPainter(sketched, hold_out)
     if isinstance(teachers.writer, WriterServer):
-        from janus4o.teachers.openai import OpenAIWriter
-
-        writer = OpenAIWriter(teachers.writer, asking)
+        writer = writer_of(teachers.writer, asking)
     if isinstance(teachers.painter, PainterServer):
-        from janus4o.teachers.openai import OpenAIPainter
-
-        painter = paints = OpenAIPainter(teachers.painter, asking)
+        painter = paints = painter_of(teachers.painter, asking)
         if reason := paints.refuses(teachers.size):
             width, height = teachers.size
             raise RecipeError(
                 f"teachers.size: {paints.name!r} does not paint {width}×{height}", reason
             )
     return Staff(writer, painter, Anything() if is_open else SketchInspector(hold_out))
+
+
+def writer_of(server: WriterServer, asking: bool = True) -> OpenAIWriter | GoogleWriter:
+    """The writer behind a server; raises Refused where its key or package is not there."""
+    if server.api == "google":
+        from janus4o.teachers.google import GoogleWriter
+
+        return GoogleWriter(server, asking)
+    from janus4o.teachers.openai import OpenAIWriter
+
+    return OpenAIWriter(server, asking)
+
+
+def painter_of(server: PainterServer, asking: bool = True) -> OpenAIPainter | GooglePainter:
+    """The painter behind a server; raises Refused where its key or package is not there."""
+    if server.api == "google":
+        from janus4o.teachers.google import GooglePainter
+
+        return GooglePainter(server, asking)
+    from janus4o.teachers.openai import OpenAIPainter
+
+    return OpenAIPainter(server, asking)

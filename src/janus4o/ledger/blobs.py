@@ -20,7 +20,6 @@ class Blobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: set[str] = set()
         self._folders: set[str] = set()
         self._waiting = False
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,8 +35,6 @@ class Blobs:
             ImageError: not a PNG, JPEG or WebP.
         """
         name = f"{hashlib.sha256(data).hexdigest()}.{images.kind_of(data)}"
-        if name in self._known:
-            return name
         folder = os.path.join(self.folder, name[:2])
         path = os.path.join(folder, name)
         if folder not in self._folders:
@@ -51,7 +48,6 @@ class Blobs:
         elif durable:
             sync_folder(folder)
         self._waiting = self._waiting or not durable
-        self._known.add(name)
         return name
 
     def barrier(self) -> None:

@@ -58,6 +58,15 @@ class Budget:
         self._reserved_usd += price.call_usd
         return price.call_usd
 
+    def resume(self, reserved_usd: float) -> float:
+        """Takes up what an earlier run set aside for a call that is still out; counts it as reserved.
+
+        Until now it counted as spent.
+        """
+        self.spent_usd -= reserved_usd
+        self._reserved_usd += reserved_usd
+        return reserved_usd
+
     def settle(self, reserved: float, cost_usd: float | None) -> None:
         """Replaces a reservation by what the call cost; an unknown cost counts as all of it."""
         self._reserved_usd -= reserved

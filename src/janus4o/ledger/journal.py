@@ -6,12 +6,14 @@ has. It is also the only source of the figures of spend, tokens and latency.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Float,
     Integer,
@@ -25,7 +27,7 @@ from sqlalchemy import (
     select,
 )
 
-from janus4o.exchange import Usage
+from janus4o.exchange import Picture, Usage
 
 Status = Literal["ok", "refused", "error"]
 
@@ -60,6 +62,15 @@ SENT = Table(
     Column("started", Float, nullable=False),
 )
 """Calls that cost money, each written before it was sent: what a kill leaves unanswered stands here."""
+BATCHED = Table(
+    "batched",
+    METADATA,
+    Column("sample", String, primary_key=True),
+    Column("stage", String, primary_key=True),
+    Column("started", Float, primary_key=True),
+    Column("token", String, nullable=False, index=True),
+)
+"""Which of the calls sent went out with a batch (`ledger.batches`): those are waited for, not doubted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,8 @@ class Spend:
         unpriced: answers of unknown price, not in `cost_usd`.
         uncertain: calls sent without an answer that may have been billed all the same; they were
             sent again. `uncertain_usd` is the most they can have cost, not in `cost_usd`.
+        waiting: calls that went out with a batch and wait for its end; `waiting_usd` is the most they
+            can cost, not in `cost_usd`.
     """
 
     calls: int
@@ -127,6 +140,19 @@ class Spend:
     unpriced: int
     uncertain: int = 0
     uncertain_usd: float = 0.0
+    waiting: int = 0
+    waiting_usd: float = 0.0
+
+
+def request_hash(
+    prompt: str, pictures: tuple[Picture, ...], seed: int, size: tuple[int, int] | None = None
+) -> str:
+    """sha256 of a request: the text, each picture, seed and size (of what is to be painted)."""
+    digest = hashlib.sha256(f"{seed} {size} {len(pictures)}\n".encode())
+    for picture in pictures:
+        digest.update(hashlib.sha256(picture.data).digest())
+    digest.update(prompt.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 _OWN_COLUMNS = tuple(name for name in Attempt.__slots__ if name != "usage")
@@ -148,6 +174,20 @@ def attempts(connection: Connection) -> Iterator[Attempt]:
         yield _attempt(row)
 
 
+def attempts_of(
+    connection: Connection, samples: Table, wanted: ColumnElement[bool], order: ColumnElement[Any]
+) -> Iterator[Attempt]:
+    """The attempts of some samples: a table with an `id`, which of its rows, and in what order."""
+    query = (
+        select(ATTEMPTS)
+        .join(samples, samples.c.id == ATTEMPTS.c.sample)
+        .where(wanted)
+        .order_by(order, ATTEMPTS.c.number)
+    )
+    for row in connection.execute(query).mappings():
+        yield _attempt(row)
+
+
 def spend(connection: Connection) -> Spend:
     """Adds up everything ever asked."""
     a = ATTEMPTS.c
@@ -165,7 +205,8 @@ def spend(connection: Connection) -> Spend:
         )
     ).one()
     doubtful = [call.reserved_usd for call in uncertain(connection)]
-    totals: list[Any] = [*row, len(doubtful), sum(doubtful)]
+    out = [call.reserved_usd for call in _unheard(connection, batched=True)]
+    totals: list[Any] = [*row, len(doubtful), sum(doubtful), len(out), sum(out)]
     return Spend(*totals)
 
 
@@ -175,12 +216,22 @@ def append_sent(connection: Connection, call: Sent) -> None:
 
 def uncertain(connection: Connection) -> Iterator[Sent]:
     """Calls that were sent, brought no answer and may have been billed, oldest first."""
-    s, a = SENT.c, ATTEMPTS.c
-    same = (a.sample == s.sample) & (a.stage == s.stage) & (a.started == s.started)
+    yield from _unheard(connection, batched=False)
+
+
+def _unheard(connection: Connection, batched: bool) -> Iterator[Sent]:
+    """Calls sent without an answer: those that wait for a batch, or all others that may be billed."""
+    s, a, b = SENT.c, ATTEMPTS.c, BATCHED.c
+    heard = (a.sample == s.sample) & (a.stage == s.stage) & (a.started == s.started)
+    waits = (b.sample == s.sample) & (b.stage == s.stage) & (b.started == s.started)
+    silent = a.number.is_(None)
+    in_batch = silent & b.token.is_not(None)
+    doubtful = (silent & b.token.is_(None)) | ((a.status == "error") & a.cost_usd.is_(None))
     query = (
         select(SENT)
-        .join_from(SENT, ATTEMPTS, same, isouter=True)
-        .where(a.number.is_(None) | ((a.status == "error") & a.cost_usd.is_(None)))
+        .join_from(SENT, ATTEMPTS, heard, isouter=True)
+        .join(BATCHED, waits, isouter=True)
+        .where(in_batch if batched else doubtful)
         .order_by(s.number)
     )
     for row in connection.execute(query).mappings():

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from janus4o.recipe import Limits
@@ -20,6 +20,8 @@ WINDOW = 60.0
 MARGIN = 1.0
 """Seconds a call counts longer than the window here: one that was slow on its way to the server still
 counts there when it no longer would here."""
+LEAVING: ContextVar[Callable[[], None] | None] = ContextVar("leaving", default=None)
+"""What a teacher's client is to call once a request is out, see `Pace.leaves`; None where nobody counts."""
 SHRINK = 0.7
 """What is left of the calls in flight after the server said that it is asked too often."""
 
@@ -58,7 +60,7 @@ class Pace:
         self._window = (WINDOW if window is None else window) + MARGIN
         self._clock = clock
         self._sleep = sleep
-        self._calls: deque[Call] = deque()
+        self._calls: dict[int, Call] = {}  # by identity, in the order they left
         self._used = Call(0, 0)
         self._not_before = 0.0
         self._queue = asyncio.Lock()
@@ -81,7 +83,7 @@ class Pace:
             while (wait := self._wait_for(call)) > 0:
                 await self._sleep(wait)
             call.sent = self._clock()
-            self._calls.append(call)
+            self._calls[id(call)] = call
             self._used.images += images
             self._used.tokens += tokens
             self.in_flight += 1
@@ -90,6 +92,18 @@ class Pace:
         finally:
             self.in_flight -= 1
             self._freed.set()
+
+    def leaves(self, call: Call) -> None:
+        """The call is out only now: it was written down first, and a busy machine takes its time.
+
+        May be said again: what was said last counts.
+        """
+        call.sent = self._clock()
+        if self._calls.pop(id(call), None) is None:  # let through longer than a window ago
+            call.counts = True
+            self._used.images += call.images
+            self._used.tokens += call.tokens
+        self._calls[id(call)] = call  # now the last that left
 
     def correct(self, call: Call, tokens: int) -> None:
         """The answer came and says how many tokens it used."""
@@ -111,8 +125,10 @@ class Pace:
     def _wait_for(self, call: Call) -> float:
         """Seconds until this call may be sent, as far as is known now."""
         now = self._clock()
-        while self._calls and self._calls[0].sent <= now - self._window:
-            gone = self._calls.popleft()
+        while (gone := next(iter(self._calls.values()), None)) is not None:
+            if gone.sent > now - self._window:
+                break
+            del self._calls[id(gone)]
             gone.counts = False
             self._used.images -= gone.images
             self._used.tokens -= gone.tokens
@@ -121,7 +137,7 @@ class Pace:
             return wait
         limits, left = self._limits, Call(self._used.images, self._used.tokens)
         count = len(self._calls)
-        for old in self._calls:  # how many of the oldest must leave the window first
+        for old in self._calls.values():  # how many of the oldest must leave the window first
             fits = (
                 (limits.requests is None or count < limits.requests)
                 and (limits.images is None or left.images + call.images <= limits.images)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from janus4o.errors import BudgetStop, ImageError, Interrupted, Janus4oError, Refused
@@ -26,11 +26,12 @@ from janus4o.exchange import (
 )
 from janus4o.images import MEDIA_TYPES, kind_of
 from janus4o.ledger.budget import Budget
-from janus4o.ledger.journal import Attempt, Sent, Status
-from janus4o.ledger.limits import Call, Pace
+from janus4o.ledger.journal import Attempt, Sent, Status, request_hash
+from janus4o.ledger.limits import LEAVING, Call, Pace
 from janus4o.ledger.patience import Patience
 from janus4o.ledger.prices import FREE, Priced, price_of
 from janus4o.prompt import find_fault
+from janus4o.synth.batches import Desk
 from janus4o.synth.sample import CallFailed, Sample, Standing, State, TeacherRefused
 from janus4o.synth.store import Store
 
@@ -66,6 +67,7 @@ class Teachers:
     Attributes:
         answered: answers of earlier runs by (sample id, stage).
         paces: role ("writer", "painter") → how often its server may be asked.
+        desks: role → where its batches are, if it is asked by the batch.
         calls: made by this run.
         gone: a teacher cannot be asked any more; calls in flight are not worth waiting for.
         stopping: set when the run is to end: nobody waits for a turn or a pause any longer.
@@ -78,6 +80,7 @@ class Teachers:
     budget: Budget
     answered: Mapping[tuple[str, str], Attempt]
     paces: Mapping[str, Pace] = field(default_factory=dict)
+    desks: Mapping[str, Desk] = field(default_factory=dict)
     calls: int = 0
     gone: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -105,6 +108,10 @@ class Role:
     @property
     def pace(self) -> Pace | None:
         return self.teachers.paces.get(self.name)
+
+    def desk_for(self, request: str, asked: WriteRequest | PaintRequest) -> Desk | None:
+        desk = self.teachers.desks.get(self.name)
+        return desk if desk is not None and desk.takes(request, asked) else None
 
     def pace_after(self, call: Call, answer: _Answer) -> None:
         """What an answer says about how often its server may be asked."""
@@ -167,7 +174,7 @@ class Calls:
         attempt, _ = await self._ask(
             stage,
             Role("writer", writer, self._teachers),
-            _hash(prompt, pictures, seed),
+            request_hash(prompt, pictures, seed),
             asked,
             lambda: writer.write(asked),
         )
@@ -185,7 +192,7 @@ class Calls:
         attempt, picture = await self._ask(
             stage,
             Role("painter", painter, self._teachers),
-            _hash(prompt, sources, seed, size),
+            request_hash(prompt, sources, seed, size),
             asked,
             lambda: painter.paint(asked),
         )
@@ -217,7 +224,7 @@ class Calls:
             if failure.stop is not None:
                 self._teachers.gone = True
                 raise failure.stop
-            pause = patience.after(failure)
+            pause = None if failure.final else patience.after(failure)
             if pause is None:
                 raise CallFailed(f"{role.teacher.name}: {answer.text}")
             await self._teachers.wait(pause)
@@ -240,22 +247,33 @@ class Calls:
         teachers, name = self._teachers, role.teacher.name
         priced = role.teacher if isinstance(role.teacher, Priced) else None
         price = priced.price(asked) if priced else price_of(name)
-        reserved = await teachers.budget.reserve_when_free(name, price)
+        desk = role.desk_for(request, asked)
+        earlier = desk.out(request) if desk is not None else None
+        if earlier is not None and teachers.budget.limit_usd is not None:
+            reserved = teachers.budget.resume(earlier.reserved_usd)
+        else:
+            reserved = await teachers.budget.reserve_when_free(name, price)
         cost: float | None = 0.0
         turn: Turn = contextlib.nullcontext()
-        if role.pace is not None:
+        if role.pace is not None and desk is None:
             turn = role.pace.turn(
                 images=isinstance(asked, PaintRequest), tokens=priced.tokens(asked) if priced else 0
             )
         try:
             async with turn as counted:
-                sent, clock = time.time(), time.monotonic()
-                if price != FREE:
-                    teachers.store.send(Sent(self.sample.id, stage, name, request, reserved, sent))
+                sent, clock = time.time() if earlier is None else earlier.started, time.monotonic()
+                out = Sent(self.sample.id, stage, name, request, reserved, sent)
+                if price != FREE and desk is None:
+                    teachers.store.send(out)
+                LEAVING.set(None)
+                if role.pace is not None and counted is not None:
+                    role.pace.leaves(counted)
+                    LEAVING.set(partial(role.pace.leaves, counted))
                 cost = None
                 teachers.calls += 1
                 try:
-                    answer = role.check(_answer_of(await call()))
+                    reply = await (call() if desk is None else desk.ask(out, asked))
+                    answer = role.check(_answer_of(reply))
                 except Unanswered as failure:
                     answer = _failed(failure)
                 except (Janus4oError, asyncio.CancelledError):
@@ -333,14 +351,3 @@ def _heard(attempt: Attempt) -> Attempt:
     if attempt.status == "refused":
         raise TeacherRefused(attempt.text or "refused")
     return attempt
-
-
-def _hash(
-    prompt: str, pictures: tuple[Picture, ...], seed: int, size: tuple[int, int] | None = None
-) -> str:
-    """sha256 of a request: the text, each picture, seed and size."""
-    digest = hashlib.sha256(f"{seed} {size} {len(pictures)}\n".encode())
-    for picture in pictures:
-        digest.update(hashlib.sha256(picture.data).digest())
-    digest.update(prompt.encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ SERVED_BYTES_PER_PIXEL = 1.5
 """Of a photographic PNG: about 1.5 MB at 1024×1024."""
 WRITE_SECONDS, PAINT_SECONDS = 5.0, 40.0
 """What a call to a server is reckoned to take; image models need tens of seconds."""
+BATCH_SECONDS = 24 * 3600.0
+"""The most a batch may take; many take far less."""
 SKETCH_SECONDS = 0.003
 """What a call to the offline teachers takes on one core."""
 
@@ -200,6 +203,9 @@ def _seconds(recipe: Recipe, calls: int) -> float:
     ):
         if not isinstance(server, Server):
             bound += calls * SKETCH_SECONDS  # computed here, whatever the concurrency
+            continue
+        if server.batch:  # edits are asked one by one, but at the same time as others wait
+            busy += math.ceil(calls / recipe.synthesis.concurrency) * BATCH_SECONDS
             continue
         busy += calls * each / recipe.synthesis.concurrency
         allowed = [server.limits.requests]

@@ -19,12 +19,14 @@ from pathlib import Path
 from janus4o import files
 from janus4o.errors import BudgetStop, Interrupted, Janus4oError, Refused
 from janus4o.exchange import Painter, Writer
+from janus4o.ledger.batches import Batching
 from janus4o.ledger.budget import Budget
 from janus4o.ledger.journal import Spend
 from janus4o.ledger.limits import Pace
 from janus4o.ledger.prices import Priced
 from janus4o.recipe import Recipe, Server, keep
 from janus4o.rows import ROWS_FILE
+from janus4o.synth.batches import Desk
 from janus4o.synth.calls import Calls, Teachers
 from janus4o.synth.checks import Anything, Inspector
 from janus4o.synth.dataset import write_dataset
@@ -50,6 +52,8 @@ MAX_FAILED = 10
 GONE_SECONDS = 3.0
 """How long calls in flight are waited for once a teacher cannot be asked any more."""
 REPORT_SECONDS = 0.1
+TICK_SECONDS = 5.0
+"""How often a run looks up although nothing ended: with batches, hours may pass."""
 AGAIN = "run the same command again to go on"
 
 
@@ -63,6 +67,7 @@ class Tally:
         made: rows accepted by this call of `run`.
         calls: made to teachers by this call of `run`.
         ends: how the samples that came to nothing ended: "rejected: shows_prompt" → count.
+        in_batches: calls that wait for a batch.
     """
 
     accepted: dict[str, int]
@@ -71,6 +76,7 @@ class Tally:
     calls: int
     ends: dict[str, int]
     spent_usd: float
+    in_batches: int = 0
 
     @property
     def done(self) -> int:
@@ -204,12 +210,22 @@ class _Run:
         self._teachers = Teachers(
             writer, painter, recipe.teachers.size, store,
             # What may have been billed counts, or the limit would not be a hard one.
-            Budget(recipe.synthesis.budget_usd, spend.cost_usd + spend.uncertain_usd), {},
+            Budget(
+                recipe.synthesis.budget_usd,
+                spend.cost_usd + spend.uncertain_usd + spend.waiting_usd,
+            ),
+            {},
         )  # fmt: skip
         self._teachers.paces = {
             role: Pace(server.limits, self._concurrency, sleep=self._teachers.wait)
             for role in ("writer", "painter")
             if isinstance(server := getattr(recipe.teachers, role), Server)
+        }
+
+        self._teachers.desks = {
+            role: Desk(role, teacher, store, self._teachers.wait)
+            for role, teacher in (("writer", writer), ("painter", painter))
+            if isinstance(teacher, Batching)  # also where only batches of an earlier run are out
         }
 
     def run(self) -> Outcome:
@@ -220,9 +236,15 @@ class _Run:
         queues = [self._load(pipeline) for pipeline in self._wanted]
         if not is_finished:
             self._store.state_fact("finished", None)
+            begun = {
+                self._names.sample(queue.pipeline, index).id
+                for queue in queues
+                for index in queue.unfinished
+            }
             self._teachers.answered = {
                 (a.sample, a.stage): a
                 for a in self._store.attempts()
+                if a.sample in begun
                 # Of an answer whose picture is gone nothing is left: it is asked for again.
                 if a.status != "error" and (a.blob is None or self._store.blobs.has(a.blob))
             }
@@ -264,6 +286,8 @@ class _Run:
                 for queue in queues:
                     await self._fill(queue)
             finally:
+                for desk in self._teachers.desks.values():
+                    await desk.close()
                 for teacher in (self._teachers.writer, self._teachers.painter):
                     if isinstance(teacher, Priced):
                         await teacher.close()
@@ -285,7 +309,7 @@ class _Run:
                 gone = self._teachers.gone
                 ended, tasks = await asyncio.wait(
                     tasks,
-                    timeout=GONE_SECONDS if gone else None,
+                    timeout=GONE_SECONDS if gone else TICK_SECONDS,
                     return_when=asyncio.ALL_COMPLETED if gone else asyncio.FIRST_COMPLETED,
                 )
                 for task in ended:
@@ -391,6 +415,7 @@ class _Run:
         return Tally(
             dict(self._accepted), wanted, self._made, self._teachers.calls,
             dict(self._ends), self._teachers.budget.spent_usd,
+            sum(desk.waiting for desk in self._teachers.desks.values()),
         )  # fmt: skip
 
     def _report(self, last: bool = False) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from janus4o.errors import DataError
+from janus4o.ledger.batches import Batch
 from janus4o.ledger.journal import Sent, Spend
 from janus4o.synth.sample import Pipeline, State
 from janus4o.synth.store import STORE_NAME, Store
@@ -22,6 +23,7 @@ class Status:
         reasons: "rejected: held_out" → samples, the most frequent first.
         finished: rows by pipeline of the finished data set, None while there is none.
         maybe_billed: calls that brought no answer and may be on the bill all the same.
+        batches: made so far, the oldest first.
     """
 
     states: dict[str, dict[str, int]]
@@ -29,6 +31,7 @@ class Status:
     finished: dict[str, int] | None
     spend: Spend
     maybe_billed: list[Sent]
+    batches: list[Batch]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,6 +60,7 @@ def status(folder: str | Path) -> Status:
             store.fact("finished"),
             store.spend(),
             store.uncertain(),
+            store.batches(),
         )
     finally:
         store.close()

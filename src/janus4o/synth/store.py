@@ -18,7 +18,8 @@ from sqlalchemy import Column, Integer, String, Table, Text, select
 from sqlalchemy.dialects.sqlite import insert
 
 from janus4o.errors import DataError, RecipeChanged
-from janus4o.ledger import journal
+from janus4o.ledger import batches, journal
+from janus4o.ledger.batches import Batch, BatchState
 from janus4o.ledger.blobs import Blobs
 from janus4o.ledger.database import open_database
 from janus4o.ledger.journal import METADATA, Attempt, Sent, Spend
@@ -146,10 +147,46 @@ class Store:
         with self._engine.connect() as connection:
             return list(journal.uncertain(connection))
 
+    # batches
+
+    def begin_batch(self, batch: Batch, calls: list[Sent]) -> None:
+        """Notes a batch about to be made and its calls; on disk when this returns."""
+        with self._engine.begin() as connection:
+            batches.begin(connection, batch, calls)
+
+    def note_batch(self, token: str, state: BatchState) -> None:
+        """Notes what a server says of a batch; on disk when this returns."""
+        with self._engine.begin() as connection:
+            batches.note(connection, token, state)
+
+    def forget_batch(self, token: str) -> None:
+        """Takes back a batch that was never made."""
+        with self._engine.begin() as connection:
+            batches.forget(connection, token)
+
+    def batches(self) -> list[Batch]:
+        """All batches, oldest first."""
+        with self._engine.connect() as connection:
+            return list(batches.batches(connection))
+
+    def waiting(self) -> list[tuple[str, Sent]]:
+        """Token and call of everything that went out with a batch and has no outcome yet."""
+        with self._engine.connect() as connection:
+            return list(batches.waiting(connection))
+
     def attempts(self) -> Iterator[Attempt]:
         """Every committed call, oldest first."""
         with self._engine.connect() as connection:
             yield from journal.attempts(connection)
+
+    def attempts_of_accepted(self, pipeline: Pipeline, last: int) -> Iterator[Attempt]:
+        """The calls of a pipeline's accepted samples as far as index `last`, sample by sample."""
+        s = SAMPLES.c
+        accepted = (
+            (s.pipeline == pipeline.value) & (s.state == State.ACCEPTED.value) & (s.number <= last)
+        )
+        with self._engine.connect() as connection:
+            yield from journal.attempts_of(connection, SAMPLES, accepted, s.number)
 
     def spend(self) -> Spend:
         """Everything this folder's calls consumed."""

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
-import email.utils
 import io
-import os
+import json
 import re
-import time
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from janus4o.errors import BudgetStop, ImageError, Refused
@@ -31,15 +29,25 @@ from janus4o.exchange import (
     WriteReply,
     WriteRequest,
 )
-from janus4o.images import MEDIA_TYPES, kind_of, read_size
-from janus4o.ledger.prices import Price
-from janus4o.recipe import PainterServer, Rates, Server, WriterServer
-from janus4o.teachers import registry
+from janus4o.ledger.batches import BatchState
+from janus4o.recipe import Server
 from janus4o.teachers.download import fetch
+from janus4o.teachers.serving import (
+    AGAIN,
+    Meaning,
+    Served,
+    ServedPainter,
+    ServedWriter,
+    count_of,
+    retry_after,
+    tell_when_out,
+    without_fence,
+)
 
 try:
     import httpx2
     import openai
+    from openai.types import Batch
     from openai.types.chat import ChatCompletion
     from openai.types.images_response import ImagesResponse
 except ModuleNotFoundError as missing:
@@ -48,8 +56,17 @@ except ModuleNotFoundError as missing:
         "pip install 'janus4o[openai]' (or make setup)",
     ) from None
 
-MAX_WORDS = 300
-"""Characters kept of what a server says about a failure."""
+CHAT, DRAW = "/v1/chat/completions", "/v1/images/generations"
+"""Endpoints of batches."""
+TOKEN = "janus4o"
+"""Under what a batch keeps our token."""
+GONE = "gone"
+"""Our word for a batch its server no longer knows."""
+ENDED = {"completed", "failed", "expired", "cancelled"}
+CLOCKS = 3600.0
+"""Seconds by which the server's clock and ours may differ."""
+BUSY_SECONDS = 300.0
+"""How long a batch waits that had no room in the queue of the account."""
 MAX_EDIT_SOURCES = 16
 MODERATION = {
     "moderation_blocked", "content_policy_violation", "content_filter", "safety",
@@ -62,55 +79,24 @@ SETTINGS = {
 }  # fmt: skip
 """Parameters that come from the recipe: refused once, they are refused always."""
 EMPTY_ACCOUNT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
-NOT_BILLED = {408, 409, 429, 500, 503, 529}
-"""Statuses of calls that were not carried out. What a gateway gave up on (502, 504) may have been."""
 
 
-class _Client:
-    """What writer and painter share: the client, the price list, the reading of failures.
-
-    Args:
-        server: the recipe's; its key is read from the environment here and never kept elsewhere.
-        asking: False where nothing will be asked (a plan): no key is needed then.
-
-    Raises:
-        Refused: there is no such variable in the environment.
-    """
+class _Client(Served):
+    """What writer and painter share: the client and the reading of failures."""
 
     def __init__(self, server: Server, asking: bool = True) -> None:
-        key = os.environ.get(server.key, "").strip() if asking else "none"
-        if not key:
-            raise Refused(
-                f"the key of {server.model!r} is not there: {server.key} is not in the environment",
-                f"export {server.key}=... (any word for a server that asks for none)",
-            )
-        self.name = server.model
-        self._server = server
-        self._key = key
+        super().__init__(server, asking)
         self._client = openai.AsyncOpenAI(
-            api_key=key,
+            api_key=self._key,
             base_url=server.base_url or "https://api.openai.com/v1",
             max_retries=0,
             timeout=httpx2.Timeout(server.timeout, connect=min(10.0, server.timeout)),
-            http_client=openai.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=False),
+            http_client=openai.DefaultAsyncHttpxClient(
+                follow_redirects=False, trust_env=False, event_hooks={"request": [tell_when_out]}
+            ),
         )
         # Nothing but the recipe and its key decides under whose account: not other variables.
         self._client.organization = self._client.project = None
-        self._known = registry.find(server.model)
-        self._rates = server.price or (self._known.rates if self._known else None)
-
-    @property
-    def rates(self) -> Rates | None:
-        return self._rates
-
-    def serves(self, model: str) -> bool:
-        """The name asked for, perhaps with a date after it or a provider before it."""
-        if self._server.served is not None:
-            return model == self._server.served
-        asked, answered = (name.rpartition("/")[2] for name in (self.name, model))
-        return (
-            answered == asked or re.fullmatch(r"-[\d-]+", answered.removeprefix(asked)) is not None
-        )
 
     async def models(self) -> dict[str, str]:
         """Name → announced day of shutdown ("" where none) of what the server offers."""
@@ -126,117 +112,199 @@ class _Client:
     async def close(self) -> None:
         await self._client.close()
 
-    def _words(self, text: object) -> str:
-        """A server's words, short, on one line, and without the key should it repeat it."""
-        said = " ".join(str(text).replace(self._key, "[key]").split())
-        # Keys are echoed in part as well ("sk-abc***xyz"): nothing that looks like one is kept.
-        return re.sub(r"\b(sk|AIza)[-\w*]{6,}", "[key]", said)[:MAX_WORDS]
+    # batches
+
+    def takes(self, asked: WriteRequest | PaintRequest) -> bool:
+        """Edits are not: how a line would name its pictures is not known."""
+        return self._server.batch and not (isinstance(asked, PaintRequest) and asked.sources)
+
+    def share(self, asked: WriteRequest | PaintRequest) -> float:
+        return self._rates.batch if self._rates and self.takes(asked) else 1.0
+
+    async def upload(self, lines: bytes) -> str:
+        try:
+            made = await self._client.files.create(
+                file=("batch.jsonl", lines, "application/jsonl"), purpose="batch"
+            )
+        except (openai.OpenAIError, ValueError) as error:
+            raise self._trouble(error) from None
+        if not isinstance(made.id, str):
+            raise Unanswered(self.words(f"the reply names no file: {made}"), Usage())
+        return made.id
+
+    async def create(self, endpoint: str, file: str, token: str) -> BatchState:
+        try:
+            made = await self._client.batches.create(
+                completion_window="24h",
+                endpoint=endpoint,  # type: ignore[arg-type]
+                input_file_id=file,
+                metadata={TOKEN: token},
+            )
+        except (openai.OpenAIError, ValueError) as error:
+            raise self._trouble(error) from None
+        return self._state(made)
+
+    async def find(self, token: str, since: float) -> BatchState | None:
+        try:
+            async for batch in self._client.batches.list(limit=100):
+                if (batch.metadata or {}).get(TOKEN) == token:
+                    return self._state(batch)
+                if batch.created_at < since - CLOCKS:  # newest first
+                    return None
+        except (openai.OpenAIError, ValueError) as error:
+            raise self._trouble(error) from None
+        return None
+
+    async def look(self, batch: str) -> BatchState:
+        try:
+            return self._state(await self._client.batches.retrieve(batch))
+        except openai.NotFoundError as error:
+            return BatchState(batch, GONE, True, (), self.words(error.message))
+        except (openai.OpenAIError, ValueError) as error:
+            raise self._trouble(error) from None
+
+    async def fetch(self, file: str) -> AsyncIterator[bytes]:
+        try:
+            async with self._client.files.with_streaming_response.content(file) as reply:
+                rest = b""
+                async for part in reply.iter_bytes():
+                    *lines, rest = (rest + part).split(b"\n")
+                    for (
+                        line
+                    ) in lines:  # whole ones: what is kept must not hold the key, however cut
+                        yield line.replace(self._key.encode(), b"[key]") + b"\n"
+                yield rest.replace(self._key.encode(), b"[key]")
+        except openai.NotFoundError:
+            return  # it was kept too long: what it held is missing
+        except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
+            raise self._trouble(error) from None
+
+    def _trouble(self, error: openai.OpenAIError | httpx2.HTTPError | ValueError) -> Unanswered:
+        """What an error means that is no answer to a request of ours, but to do with its batch."""
+        if isinstance(error, httpx2.HTTPError):
+            return self.disconnected(error)
+        failure = self._failure(error)
+        if isinstance(error, openai.APIStatusError) and error.status_code in (404, 405, 501):
+            failure = Refusal(
+                "no_batches", f"no Batch API here, HTTP {error.status_code}", self.name
+            )
+        if isinstance(failure, Unanswered):
+            return failure
+        stop = Refused(
+            f"the server of {self.name!r} takes no batch: {failure.message}",
+            f"set batch: false in the recipe, {AGAIN}",
+        )
+        return Unanswered(failure.message, Usage(cost_usd=0.0), stop=stop)
+
+    def _state(self, batch: Batch) -> BatchState:
+        """Trusts nothing: what is no batch is looked at again."""
+        if not isinstance(batch, Batch) or not isinstance(batch.id, str):
+            raise Unanswered(self.words(f"the reply is no batch: {batch}"))
+        said = [
+            f"{error.code}: {error.message}" for error in (batch.errors and batch.errors.data) or []
+        ]
+        found = tuple(file for file in (batch.output_file_id, batch.error_file_id) if file)
+        detail = self.words("; ".join(said))
+        return BatchState(batch.id, batch.status, batch.status in ENDED, found, detail)
+
+    def _result(self, line: dict[str, Any] | None, state: BatchState) -> dict[str, Any] | Refusal:
+        """The body of a request's answer.
+
+        Raises:
+            Unanswered: there is none. It cost nothing where the batch was given up before it.
+        """
+        response, error = (line or {}).get("response"), (line or {}).get("error")
+        if isinstance(response, dict):
+            body = response.get("body")
+            body = body if isinstance(body, dict) else {}
+            status = response.get("status_code")
+            if status == 200:
+                return body
+            failure = self._said_no(status if isinstance(status, int) else 0, body.get("error"), {})
+            if isinstance(failure, Refusal):
+                return failure
+            raise failure
+        if isinstance(error, dict):
+            words = self.words(f"{error.get('code')}: {error.get('message')}")
+            raise Unanswered(f"batch {state.id}: {words}", Usage(cost_usd=0.0))
+        if state.status == "failed":
+            busy = "token_limit_exceeded" in state.detail
+            stop = Refused(
+                f"batch {state.id} of {self.name!r} failed: {state.detail or 'no reason given'}",
+                f"see to what it says, or set batch: false, {AGAIN}",
+            )
+            raise Unanswered(
+                f"batch {state.id} failed: {state.detail}", Usage(cost_usd=0.0), limited=busy,
+                retry_after=BUSY_SECONDS if busy else None, stop=None if busy else stop,
+            )  # fmt: skip
+        if state.status == "cancelled":
+            words = f"batch {state.id} of {self.name!r} was cancelled"
+            ended = BudgetStop(words, f"find out why, {AGAIN}")
+            raise Unanswered(words, Usage(cost_usd=0.0), stop=ended)
+        # Of a completed batch a line is missing: it may have been billed. Of an expired one: not.
+        cost = None if state.status in ("completed", GONE) else 0.0
+        raise Unanswered(
+            f"batch {state.id} {state.status} without this answer", Usage(cost_usd=cost)
+        )
 
     def _failure(self, error: openai.OpenAIError | ValueError) -> Refusal | Unanswered:
         """What an error of the package means. What is raised instead of returned would carry the
         request, and with it the key, into a traceback."""
         match error:
             case openai.APITimeoutError():
-                return Unanswered(f"no answer within {self._server.timeout:g} seconds")
+                return self.timed_out()
             case openai.APIStatusError():
-                return self._status_failure(error)
+                return self._said_no(error.status_code, error.body, error.response.headers, error)
             case openai.APIConnectionError():
-                cause = error.__cause__
-                never_sent = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout)
-                words = f"no connection: {cause}" if never_sent else f"connection lost: {cause}"
-                return Unanswered(self._words(words), Usage(cost_usd=0.0 if never_sent else None))
+                return self.disconnected(error.__cause__)
             case _:
-                return Unanswered(self._words(f"the reply cannot be read: {error}"))
+                return Unanswered(self.words(f"the reply cannot be read: {error}"))
 
-    def _status_failure(self, error: openai.APIStatusError) -> Refusal | Unanswered:
-        status, code = error.status_code, (error.code or "").lower()
-        kind = (error.type or "").lower()
-        body = error.body
-        said = body.get("message") if isinstance(body, dict) else None
-        words = self._words(f"HTTP {status}: {said or code or error.message}")
-        free = Usage(cost_usd=0.0)
-        headers = error.response.headers
+    def _said_no(
+        self, status: int, body: object, headers: Mapping[str, str], error: object = ""
+    ) -> Refusal | Unanswered:
+        """What an answer that is not "200 OK" means; `body` is the object under its `error`."""
+        found = body if isinstance(body, dict) else {}
+        code, kind, param = (str(found.get(name) or "") for name in ("code", "type", "param"))
+        code, kind = code.lower(), kind.lower()
+        words = self.words(f"HTTP {status}: {found.get('message') or code or error}")
         later = retry_after(headers.get("retry-after-ms"), headers.get("retry-after"))
-        again = "then run the same command again to go on"
+        meaning, category = Meaning.BAD, code
         if status in (402,) or {code, kind} & EMPTY_ACCOUNT:
-            stop = BudgetStop(
-                f"the account of {self.name!r} is empty: {words}", f"top it up, {again}"
-            )
-            return Unanswered(words, free, stop=stop)
-        if status == 429:
-            return Unanswered(words, free, limited=True, retry_after=later)
-        if status in (401, 403) and code not in MODERATION:
-            refused = Refused(
-                f"the server of {self.name!r} refuses the key in {self._server.key}: {words}",
-                f"check the key and what it may use, {again}",
-            )
-            return Unanswered(words, free, stop=refused)
-        if status == 404 or code in ("model_not_found", "model_deprecated"):
-            gone = Refused(
-                f"{self.name!r} is not served (any more): {words}",
-                "ask for a model that is served, in a new run folder; `janus4o doctor --live` lists them",
-            )
-            return Unanswered(words, free, stop=gone)
-        if status in (408, 409) or status >= 500:
-            usage = free if status in NOT_BILLED else Usage(cost_usd=None)
-            return Unanswered(words, usage, retry_after=later)
-        if code in MODERATION or kind == "image_generation_user_error":
+            meaning = Meaning.EMPTY
+        elif status in (401, 403) and code not in MODERATION:
+            meaning = Meaning.KEY
+        elif status == 404 or code in ("model_not_found", "model_deprecated"):
+            meaning = Meaning.GONE
+        elif status in (408, 409, 429) or status >= 500:
+            meaning = Meaning.LATER
+        elif code in MODERATION or kind == "image_generation_user_error":
             stage = re.search(r"safety_violations=\[([\w,/ -]+)\]", words)
-            category = f"moderation/{stage.group(1)}" if stage else "moderation"
-            return Refusal(category, words, self.name, free)
-        if (error.param or "") in SETTINGS:
-            wrong = Refused(
-                f"the server of {self.name!r} does not accept {error.param!r}: {words}",
-                f"correct it in the recipe, {again}",
-            )
-            return Unanswered(words, free, stop=wrong)
-        if status < 400:
-            wrong = Refused(f"the server of {self.name!r} answers {words}", "check base_url")
-            return Unanswered(words, free, stop=wrong)
-        return Refusal(f"bad_request/{code}" if code else "bad_request", words, self.name, free)
-
-    def _cost(self, text: int, pictures: int, out: int) -> float | None:
-        """US dollars for tokens in and out."""
-        rates = self._rates
-        if rates is None:
-            return None
-        of_pictures = rates.input if rates.image_input is None else rates.image_input
-        return (text * rates.input + pictures * of_pictures + out * rates.output) / 1e6
-
-    def _picture_tokens(self, pictures: tuple[Picture, ...]) -> int:
-        """What pictures sent are reckoned as, on the safe side."""
-        each = self._known.picture_tokens if self._known else 5000
-        total = 0.0
-        for picture in pictures:
-            try:
-                width, height = read_size(picture.data)
-            except ImageError:
-                width = height = 1024
-            total += each * max(0.25, width * height / 1e6)
-        return round(total)
+            meaning, category = Meaning.MODERATED, stage.group(1) if stage else ""
+        elif param in SETTINGS:
+            meaning, category = Meaning.SETTING, param
+        elif status < 400:
+            meaning = Meaning.ELSEWHERE
+        return self.outcome(meaning, status, words, later, category)
 
 
-class OpenAIWriter(_Client):
+class OpenAIWriter(ServedWriter, _Client):
     """Writes through `/chat/completions`: text and pictures in, text or JSON of a schema out."""
 
-    def __init__(self, server: WriterServer, asking: bool = True) -> None:
-        super().__init__(server, asking)
-        self._writer = server
+    def line(self, name: str, asked: WriteRequest | PaintRequest) -> tuple[str, bytes]:
+        assert isinstance(asked, WriteRequest)
+        return CHAT, _line(name, CHAT, self._body(asked))
 
-    def tokens(self, request: WriteRequest | PaintRequest) -> int:
-        pictures = request.pictures if isinstance(request, WriteRequest) else ()
+    async def read(
+        self, line: dict[str, Any] | None, state: BatchState, asked: WriteRequest | PaintRequest
+    ) -> WriteReply | Refusal:
+        assert isinstance(asked, WriteRequest)
+        body = self._result(line, state)
         return (
-            _most_tokens(request.prompt)
-            + self._picture_tokens(pictures)
-            + self._writer.max_output_tokens
+            body
+            if isinstance(body, Refusal)
+            else self._read(ChatCompletion.construct(**body), asked)
         )
-
-    def price(self, request: WriteRequest | PaintRequest) -> Price | None:
-        pictures = request.pictures if isinstance(request, WriteRequest) else ()
-        seen = self._picture_tokens(pictures)
-        most = self._cost(_most_tokens(request.prompt), seen, self._writer.max_output_tokens)
-        likely = self._cost(_likely_tokens(request.prompt), seen // 2, 150)
-        return None if most is None or likely is None else Price(most, min(most, likely))
 
     async def write(self, request: WriteRequest) -> WriteReply | Refusal:
         try:
@@ -273,7 +341,7 @@ class OpenAIWriter(_Client):
     def _read(self, reply: ChatCompletion, request: WriteRequest) -> WriteReply | Refusal:
         """Trusts nothing: the package does not check what a server sends."""
         if not isinstance(reply, ChatCompletion):
-            raise Unanswered(self._words(f"the reply is no chat completion: {reply}"))
+            raise Unanswered(self.words(f"the reply is no chat completion: {reply}"))
         usage = self._usage(reply, request)
         choices = reply.choices if isinstance(reply.choices, list) else []
         if len(choices) != 1:
@@ -283,7 +351,7 @@ class OpenAIWriter(_Client):
         model = reply.model if isinstance(reply.model, str) else ""
         said_no = getattr(message, "refusal", None)
         if said_no:
-            return Refusal("refused", self._words(said_no), model, usage)
+            return Refusal("refused", self.words(said_no), model, usage)
         if finish == "content_filter":
             return Refusal("moderation", "the answer was withheld", model, usage)
         text = getattr(message, "content", None)
@@ -293,58 +361,35 @@ class OpenAIWriter(_Client):
         if not isinstance(text, str) or not text.strip():
             raise Unanswered("an empty answer", usage)
         if request.schema is not None:
-            text = _without_fence(text)
+            text = without_fence(text)
         return WriteReply(text.replace(self._key, "[key]"), model, usage)
 
     def _usage(self, reply: ChatCompletion, request: WriteRequest) -> Usage:
         counted = reply.usage
-        put_in, out = _count(counted, "prompt_tokens"), _count(counted, "completion_tokens")
+        put_in, out = count_of(counted, "prompt_tokens"), count_of(counted, "completion_tokens")
         if put_in is None or out is None:
             price = self.price(request)  # a server that counts nothing: what was reserved
             return Usage(cost_usd=None if price is None else price.call_usd)
-        return Usage(put_in, out, 0, self._cost(put_in, 0, out))
+        return Usage(put_in, out, 0, self.cost(request, put_in, 0, out))
 
 
-class OpenAIPainter(_Client):
+class OpenAIPainter(ServedPainter, _Client):
     """Paints through `/images/generations` and `/images/edits`."""
 
-    max_categories = 100
+    def line(self, name: str, asked: WriteRequest | PaintRequest) -> tuple[str, bytes]:
+        assert isinstance(asked, PaintRequest)
+        body = self._body(asked)
+        body |= body.pop("extra_body", {})
+        return DRAW, _line(name, DRAW, {"prompt": asked.prompt, **body})
 
-    def __init__(self, server: PainterServer, asking: bool = True) -> None:
-        super().__init__(server, asking)
-        self._painter = server
-        known = self._known
-        if known and known.quality and server.quality not in (None, *known.quality):
-            raise Refused(
-                f"{self.name!r} has no quality {server.quality!r}",
-                f"teachers.painter.quality is one of {', '.join(known.quality)}",
-            )
-
-    def refuses(self, size: tuple[int, int]) -> str:
-        """Why a size cannot be asked for, as far as the model is known; empty where it can."""
-        return self._known.sizes.refuses(size) if self._known else ""
-
-    def tokens(self, request: WriteRequest | PaintRequest) -> int:
-        sources = request.sources if isinstance(request, PaintRequest) else ()
-        return _most_tokens(request.prompt) + self._picture_tokens(sources) + 5000
-
-    def price(self, request: WriteRequest | PaintRequest) -> Price | None:
-        rates = self._rates
-        if rates is None or not rates.picture or not isinstance(request, PaintRequest):
-            return None
-        quality = self._painter.quality
-        dearest = max(rates.picture.values())
-        each = rates.picture.get(quality or "", dearest)
-        width, height = request.size or (1024, 1024)
-        # Tokens grow with the pixels, but not below those of a square of 1024, and oblong
-        # pictures are not cheaper in proportion: half as much again is left as a margin.
-        picture = each * max(1.0, width * height / 1024**2)
-        seen = self._picture_tokens(request.sources)
-        most = self._cost(_most_tokens(request.prompt), seen, 0)
-        likely = self._cost(_likely_tokens(request.prompt), seen // 2, 0)
-        assert most is not None
-        assert likely is not None
-        return Price(most + 1.5 * picture, likely + picture)
+    async def read(
+        self, line: dict[str, Any] | None, state: BatchState, asked: WriteRequest | PaintRequest
+    ) -> PaintReply | Refusal:
+        assert isinstance(asked, PaintRequest)
+        body = self._result(line, state)
+        if isinstance(body, Refusal):
+            return body
+        return await self._read(ImagesResponse.construct(**body), asked)
 
     async def paint(self, request: PaintRequest) -> PaintReply | Refusal:
         if len(request.sources) > MAX_EDIT_SOURCES:
@@ -396,7 +441,7 @@ class OpenAIPainter(_Client):
 
     async def _read(self, reply: ImagesResponse, request: PaintRequest) -> PaintReply | Refusal:
         if not isinstance(reply, ImagesResponse):
-            raise Unanswered(self._words(f"the reply holds no picture: {reply}"))
+            raise Unanswered(self.words(f"the reply holds no picture: {reply}"))
         pictures = reply.data if isinstance(reply.data, list) else []
         usage = self._usage(reply, request, len(pictures))
         if len(pictures) != 1:
@@ -411,15 +456,11 @@ class OpenAIPainter(_Client):
             data = await self._fetch(url, usage)
         else:
             raise Unanswered("an answer without a picture", usage)
-        try:
-            kind = kind_of(data)
-            read_size(data)
-        except ImageError as error:
-            raise Unanswered(self._words(error.message), usage) from None
+        picture = self.picture(data, usage)
         # OpenAI's image replies name no model; other servers may.
         served = (reply.model_extra or {}).get("model")
         model = served if isinstance(served, str) and served else self.name
-        return PaintReply(Picture(data, MEDIA_TYPES[kind]), model, usage)
+        return PaintReply(picture, model, usage)
 
     async def _fetch(self, url: str, usage: Usage) -> bytes:
         if not self._painter.urls:
@@ -431,51 +472,24 @@ class OpenAIPainter(_Client):
         try:
             return await fetch(url, self._server.timeout)
         except ImageError as error:
-            raise Unanswered(self._words(error.message), usage) from None
+            raise Unanswered(self.words(error.message), usage) from None
 
     def _usage(self, reply: ImagesResponse, request: PaintRequest, images: int) -> Usage:
         counted = reply.usage
-        put_in, out = _count(counted, "input_tokens"), _count(counted, "output_tokens")
-        price = self.price(request)
-        if put_in is None or out is None or (self._rates and not self._rates.output):
-            # A server that counts nothing, or is paid by the picture.
-            cost = None if price is None else (price.low_usd if images else price.call_usd)
-            return Usage(put_in or 0, out or 0, images, cost)
         details = getattr(counted, "input_tokens_details", None)
-        pictures = min(put_in, _count(details, "image_tokens") or 0)
-        return Usage(put_in, out, images, self._cost(put_in - pictures, pictures, out))
+        return self.usage_of(
+            request,
+            images,
+            count_of(counted, "input_tokens"),
+            count_of(details, "image_tokens") or 0,
+            count_of(counted, "output_tokens"),
+        )
 
 
-def retry_after(milliseconds: str | None, seconds_or_date: str | None) -> float | None:
-    """What the headers `retry-after-ms` and `retry-after` say, in seconds; None where nothing."""
-    for text, unit in ((milliseconds, 1000.0), (seconds_or_date, 1.0)):
-        with contextlib.suppress(ValueError, TypeError):
-            wait = float(text or "") / unit
-            if 0 <= wait < float("inf"):
-                return wait
-    with contextlib.suppress(ValueError, TypeError):
-        when = email.utils.parsedate_to_datetime(seconds_or_date or "")
-        return max(0.0, when.timestamp() - time.time())
-    return None
-
-
-def _without_fence(text: str) -> str:
-    """JSON without the fence some models put around it."""
-    return re.sub(r"^```(?:json)?\s*|\s*```$", "", text.strip())
-
-
-def _count(counted: object, name: str) -> int | None:
-    number = getattr(counted, name, None)
-    return number if isinstance(number, int) and 0 <= number < 10**9 else None
-
-
-def _most_tokens(text: str) -> int:
-    """More than any tokenizer makes of a text in a language written in words."""
-    return len(text.encode("utf-8", "surrogatepass")) // 2 + 64
-
-
-def _likely_tokens(text: str) -> int:
-    return len(text) // 4 + 16
+def _line(name: str, endpoint: str, body: dict[str, Any]) -> bytes:
+    """A request as a line of a batch's file."""
+    line = {"custom_id": name, "method": "POST", "url": endpoint, "body": body}
+    return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _file(name: str, picture: Picture) -> tuple[str, io.BytesIO, str]:
