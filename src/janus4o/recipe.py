@@ -11,7 +11,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -381,6 +381,11 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     Raises:
         RecipeError: missing file, not YAML, unknown key, wrong type. Names the key.
     """
+    return parse({"name": Path(path).stem, **read_mapping(path, overrides)}, str(path))
+
+
+def read_mapping(path: str | Path, overrides: list[str] | None = None) -> dict[str, Any]:
+    """A YAML file as a mapping that `check` has yet to see; raises RecipeError as `load` does."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -398,16 +403,23 @@ def load(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         raise RecipeError(f"recipe {str(path)!r} is not valid YAML{line}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"recipe {str(path)!r} must be a mapping of keys to values")
-    data.setdefault("name", path.stem)
     for override in overrides or []:
         _apply(data, override)
-    return parse(data, str(path))
+    return data
 
 
 def parse(data: dict[str, Any], where: str = "recipe") -> Recipe:
     """Checks a recipe given as a mapping; raises RecipeError naming the first wrong key."""
+    return check(Recipe, data, where)
+
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+def check(kind: type[Checked], data: dict[str, Any], where: str) -> Checked:
+    """Checks a mapping that should be a `kind`; raises RecipeError naming the first wrong key."""
     try:
-        return Recipe.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         # A misspelt key first: what is missing is then most likely this one.
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
@@ -418,7 +430,7 @@ def parse(data: dict[str, Any], where: str = "recipe") -> Recipe:
                 "export the key under a name such as OPENAI_API_KEY and give that name",
             ) from None
         if first["type"] == "extra_forbidden":
-            known = _known_keys(first["loc"][:-1])
+            known = _known_keys(kind, first["loc"][:-1])
             close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
             raise RecipeError(f"{where}: unknown key {key!r}", hint) from None
@@ -458,8 +470,8 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
-    model: Any = Recipe
+def _known_keys(kind: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = kind
     for part in loc:
         if part in _KINDS:
             continue

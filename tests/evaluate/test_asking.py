@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -9,6 +10,7 @@ from PIL import Image
 from janus4o.cli.app import main
 from janus4o.errors import DataError, Refused
 from janus4o.evaluate.asking import Question, as_picture, ask
+from janus4o.evaluate.calling import Manner
 from janus4o.evaluate.dpg.mode import Mode
 from janus4o.evaluate.dpg.questions import read_questions
 from janus4o.evaluate.dpg.scoring import score_run
@@ -17,7 +19,7 @@ from janus4o.evaluate.dpg.vqa import collect_answers, read_answer
 from janus4o.evaluate.imgedit.edits import SCORE_NAMES, read_edits
 from janus4o.evaluate.imgedit.edits import find_pictures as find_edits
 from janus4o.evaluate.imgedit.judging import collect_replies, read_judge_prompts
-from janus4o.exchange import Refusal, WriteReply, WriteRequest
+from janus4o.exchange import Refusal, Unanswered, WriteReply, WriteRequest
 from janus4o.images import open_image
 
 
@@ -50,64 +52,84 @@ def questions(*texts):
     return [Question(text, WriteRequest(text, (picture,))) for text in texts]
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr("janus4o.evaluate.calling.FIRST_PAUSE", 0.001)
+
+
 def test_only_what_has_no_answer_is_asked_again(tmp_path):
-    log = tmp_path / "deep" / "log.jsonl"
+    ledger = tmp_path / "deep" / "asked"
     fails = {"b"}
     writer = Scripted(lambda r: TimeoutError("slow") if r.prompt in fails else f"said {r.prompt}")
-    answers, problems = ask(writer, questions("a", "b", "c"), log)
-    assert {key: one.text for key, one in answers.items()} == {"a": "said a", "c": "said c"}
-    assert answers["a"].model == "scripted-2026-01-01"
-    assert [(p.where, p.what) for p in problems] == [("b", "no answer: slow")]
+    asked = ask(writer, questions("a", "b", "c"), ledger)
+    assert {key: one.text for key, one in asked.answers.items()} == {"a": "said a", "c": "said c"}
+    assert asked.answers["a"].model == "scripted-2026-01-01"
+    assert [(p.where, p.what) for p in asked.problems] == [("b", "no answer: TimeoutError: slow")]
+    assert asked.spend.errors == 10
     fails.clear()
     writer.requests.clear()
-    answers, problems = ask(writer, questions("a", "b", "c"), log)
+    asked = ask(writer, questions("a", "b", "c"), ledger)
     assert [request.prompt for request in writer.requests] == ["b"]
-    assert len(answers) == 3
-    assert not problems
+    assert len(asked.answers) == 3
+    assert not asked.problems
 
 
 def test_a_refusal_is_an_answer(tmp_path):
     writer = Scripted(lambda r: Refusal("moderation", "not this one", "m"))
     for _ in range(2):
-        answers, problems = ask(writer, questions("a"), tmp_path / "log.jsonl")
-        assert answers == {}
-        assert "moderation: not this one" in problems[0].what
+        asked = ask(writer, questions("a"), tmp_path / "asked")
+        assert asked.answers == {}
+        assert "moderation: not this one" in asked.problems[0].what
     assert len(writer.requests) == 1
 
 
 def test_another_picture_model_or_text_is_another_question(tmp_path):
-    log, writer = tmp_path / "log.jsonl", Scripted(lambda r: "x")
-    ask(writer, questions("a"), log)
+    ledger, writer = tmp_path / "asked", Scripted(lambda r: "x")
+    ask(writer, questions("a"), ledger)
     other = as_picture(Image.new("RGB", (4, 4), "blue"))
-    ask(writer, [Question("a", WriteRequest("a", (other,)))], log)
+    ask(writer, [Question("a", WriteRequest("a", (other,)))], ledger)
     writer.name = "another"
-    ask(writer, questions("a"), log)
+    ask(writer, questions("a"), ledger)
     assert len(writer.requests) == 3
 
 
-def test_a_log_that_was_cut_off_loses_one_answer(tmp_path):
-    log, writer = tmp_path / "log.jsonl", Scripted(lambda r: r.prompt)
-    ask(writer, questions("a", "b"), log, concurrency=1)
-    whole = log.read_bytes()
-    log.write_bytes(whole[:-9])
-    answers, _ = ask(writer, questions("a", "b"), log)
-    assert {key: one.text for key, one in answers.items()} == {"a": "a", "b": "b"}
-    assert len(writer.requests) == 3
-    assert log.read_bytes() == whole
+def test_equal_questions_are_asked_once(tmp_path):
+    writer = Scripted(lambda r: "x")
+    twice = questions("a", "a", "b", "a")
+    asked = ask(writer, [replace(q, id=str(n)) for n, q in enumerate(twice)], tmp_path / "asked")
+    assert sorted(asked.answers) == ["0", "1", "2", "3"]
+    assert len(writer.requests) == 2
 
 
 def test_a_wrong_key_ends_the_run_and_keeps_what_was_said(tmp_path):
-    log = tmp_path / "log.jsonl"
-    writer = Scripted(lambda r: "x" if r.prompt == "a" else Refused("wrong key", "set it"))
-    with pytest.raises(Refused):
-        ask(writer, questions("a", "b"), log, concurrency=1)
-    assert len(log.read_text().splitlines()) == 1
+    stop = Refused("wrong key", "set it")
+    writer = Scripted(lambda r: "x" if r.prompt == "a" else Unanswered("401", stop=stop))
+    for _ in range(2):
+        with pytest.raises(Refused, match="wrong key"):
+            ask(writer, questions("a", "b"), tmp_path / "asked", Manner(concurrency=1))
+    assert [request.prompt for request in writer.requests] == ["a", "b", "b"]
 
 
 def test_no_more_than_allowed_are_under_way(tmp_path):
     writer = Scripted(lambda r: "x")
-    ask(writer, questions(*"abcdefghij"), tmp_path / "log.jsonl", concurrency=3)
+    ask(writer, questions(*"abcdefghij"), tmp_path / "asked", Manner(concurrency=3))
     assert writer.most == 3
+
+
+def test_pictures_are_made_when_their_turn_comes(tmp_path):
+    """A benchmark's pictures do not fit into memory: no more are open than calls in flight."""
+    writer, opened, most = Scripted(lambda r: "x"), 0, 0
+
+    def lazily():
+        nonlocal opened, most
+        for question in questions(*map(str, range(50))):
+            opened += 1
+            most = max(most, opened - len(writer.requests))
+            yield question
+
+    ask(writer, lazily(), tmp_path / "asked", Manner(concurrency=4))
+    assert opened == 50
+    assert most <= 5
 
 
 @pytest.mark.parametrize(
@@ -158,10 +180,11 @@ def test_every_question_is_asked_about_every_tile(tmp_path):
         return "Yes." if is_red else "No."
 
     writer = Scripted(say)
-    stored, model, problems = collect_answers(sources, asked, 4, writer, tmp_path / "log.jsonl")
-    assert model == "scripted-2026-01-01"
+    found = collect_answers(sources, asked, 4, writer, tmp_path / "asked")
+    stored, problems = found.answers, found.problems
+    assert found.models == "scripted-2026-01-01"
     assert len(writer.requests) == 8
-    assert stored == {"a.png": [{"a1?": "yes", "a2?": "yes"}, *[{"a1?": "no"}] * 3]}
+    assert stored == {"a.png": [{"a1?": "yes", "a2?": "yes"}, *[{"a1?": "no"}] * 3], "b.png": []}
     assert problems[0].where == "b.png"
     assert len(problems) == 4
     assert "neither yes nor no: 'Difficult to say.'" in problems[1].what
@@ -203,9 +226,8 @@ def test_the_judge_sees_both_pictures_and_its_replies_are_scored(suite, capsys):
         return "\n".join(f"{name}: 4" for name in SCORE_NAMES[kind])
 
     judge = Scripted(say)
-    lines, problems = collect_replies(
-        edits, pictures, suite / "sources", prompts, judge, suite / "log.jsonl"
-    )
+    found = collect_replies(edits, pictures, suite / "sources", prompts, judge, suite / "asked")
+    lines, problems = found.lines, found.problems
     assert sorted(request.prompt for request in judge.requests) == [
         "Judge add: add a hat",
         "Judge style: paint it",
@@ -217,6 +239,7 @@ def test_the_judge_sees_both_pictures_and_its_replies_are_scored(suite, capsys):
     (suite / "replies.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main(["eval", "imgedit", "--replies", str(suite / "replies.jsonl"), "--json"]) == 0
     score = json.loads(capsys.readouterr().out)
+    assert (score["n"], score["unscored"]) == (2, 2)
     assert score["networks"] == {"judge": "scripted-2026-01-01"}
     assert score["scores"]["macro"]["score"] == 4.0
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from janus4o.cli import console
+from janus4o.cli import console, making
 from janus4o.errors import DataError, UsageError
 from janus4o.evaluate.dpg.mode import Mode
 from janus4o.evaluate.imgedit.mode import Mode as ReplyMode
@@ -68,6 +68,13 @@ def geneval(
     ] = "",
     clip: Annotated[str, typer.Option(help="With --images: CLIP weights, the same.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
+    make: making.MakeOption = None,
+    model: making.ModelOption = None,
+    server: making.ServerOption = None,
+    n: making.CountOption = 4,
+    seed: making.SeedOption = 42,
+    guidance: making.GuidanceOption = None,
+    ledger: making.LedgerOption = None,
     against: Against = None,
     as_json: AsJson = False,
 ) -> None:
@@ -78,8 +85,11 @@ def geneval(
     --images, --mask2former and --clip only, and write the --out that --detections reads.
     """
     chosen = {"detections": detections, "results": results, "crops": crops, "images": images}
-    _exactly_one(chosen)
-    if detections is not None:
+    _exactly_one({**chosen, "make": make})
+    if make is not None:
+        how = {"n": n, "seed": seed, "guidance": guidance}
+        _fill_geneval(make, prompts, (model, server), how, ledger)
+    elif detections is not None:
         _judge_detections(
             detections, (out, score), official, prompts, (detector, classifier), against, as_json
         )
@@ -102,7 +112,8 @@ def dpg(
     ] = None,
     cases: Annotated[Path | None, typer.Option(help="Small runs, one a line: score each.")] = None,
     images: Annotated[
-        Path | None, typer.Option(help="A folder of grids or pictures: say what is in it.")
+        Path | None,
+        typer.Option(help="A folder of grids or pictures: say what is in it, or --ask about it."),
     ] = None,
     mode: Annotated[
         Mode,
@@ -112,19 +123,42 @@ def dpg(
         int | None, typer.Option(help="Tiles that count, 1-4; default all that have answers.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Scores of every picture, or of every case.")
+        Path | None,
+        typer.Option("--out", "-o", help="Scores of every picture or case; with --ask, answers."),
     ] = None,
     score: ScoreFile = None,
     vqa: Annotated[str, typer.Option(help="What answered the questions.")] = "",
+    ask: making.AskOption = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="With --ask: side of a grid's tile; default half its width.")
+    ] = None,
+    make: making.MakeOption = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="With --make: the benchmark's folder of prompts.")
+    ] = None,
+    model: making.ModelOption = None,
+    server: making.ServerOption = None,
+    n: making.CountOption = 4,
+    seed: making.SeedOption = 42,
+    guidance: making.GuidanceOption = None,
+    grids: Annotated[
+        Path | None, typer.Option(help="With --make: also write the official 2×2 grids here.")
+    ] = None,
+    ledger: making.LedgerOption = None,
     against: Against = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score DPG-Bench from stored answers to its questions.
+    """Score DPG-Bench from answers to its questions: stored ones, or a vision model's.
 
     The network whose answers are needed: one that answers questions about pictures (officially
-    mPLUG of modelscope). It is not run here. The csv is the benchmark's own file.
+    mPLUG of modelscope). --images and --ask put the pictures before any model that speaks OpenAI's
+    format and keep its answers in --out. The csv is the benchmark's own file.
     """
-    _exactly_one({"answers": answers, "cases": cases, "images": images})
+    _exactly_one({"answers": answers, "cases": cases, "images": images, "make": make})
+    if make is not None:
+        how = {"n": n, "seed": seed, "guidance": guidance}
+        _fill_dpg(make, prompts, (model, server), how, grids, ledger)
+        return
     if cases is not None:
         _score_dpg_cases(cases, mode, out)
         return
@@ -132,6 +166,11 @@ def dpg(
         raise UsageError("--answers and --images need the csv", "add --questions dpg_bench.csv")
     if answers is not None:
         _score_answers(questions, answers, mode, pic_num, (out, score), vqa, against, as_json)
+    elif images is not None and ask is not None:
+        tiles = 4 if pic_num is None else pic_num
+        stored = _ask_about_tiles(questions, images, ask, (tiles, resolution), out, ledger)
+        place = _beside(score, stored)
+        _score_answers(questions, stored, mode, tiles, (None, place), vqa, against, as_json)
     elif images is not None:
         _look_at_pictures(questions, images, mode)
 
@@ -144,7 +183,8 @@ def imgedit(
         Path | None, typer.Option(help="A result.json, {key: reply}; with --types.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="A folder of edited pictures: say what is in it.")
+        Path | None,
+        typer.Option(help="A folder of edited pictures: say what is in it, or --ask about it."),
     ] = None,
     types: Annotated[
         Path | None, typer.Option(help="basic_edit.json, or {key: edit type}.")
@@ -153,26 +193,106 @@ def imgedit(
         ReplyMode, typer.Option(help="The published parser, or one that reads with care.")
     ] = ReplyMode.STRICT,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Scores of every edit, one a line.")
+        Path | None,
+        typer.Option("--out", "-o", help="Scores of every edit; with --ask, the replies."),
     ] = None,
     score: ScoreFile = None,
     judge: Annotated[str, typer.Option(help="What model judged, as its server named it.")] = "",
+    ask: making.AskOption = None,
+    sources: Annotated[
+        Path | None, typer.Option(help="With --ask or --make: the suite's source pictures.")
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="With --ask: the suite's prompts.json for the judge.")
+    ] = None,
+    make: making.MakeOption = None,
+    model: making.ModelOption = None,
+    server: making.ServerOption = None,
+    seed: making.SeedOption = 42,
+    guidance: making.GuidanceOption = None,
+    semantic_weight: making.GuidanceOption = None,
+    ledger: making.LedgerOption = None,
     against: Against = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score ImgEdit-Bench's Basic suite from a judge's stored replies.
+    """Score ImgEdit-Bench's Basic suite from a judge's replies: stored ones, or asked for here.
 
     The network whose replies are needed: a language model that sees pictures (officially GPT-4o).
-    It is not run here. Prompts and pictures of the suite are the benchmark's own.
+    --images and --ask put the edits before any model that speaks OpenAI's format and keep its
+    replies in --out. Prompts and pictures of the suite are the benchmark's own.
     """
-    _exactly_one({"replies": replies, "results": results, "images": images})
+    _exactly_one({"replies": replies, "results": results, "images": images, "make": make})
     if replies is None and types is None:
-        raise UsageError("--results and --images need the edits", "add --types basic_edit.json")
-    if images is not None and types is not None:
+        raise UsageError("the edits are needed", "add --types basic_edit.json")
+    if make is not None and types is not None:
+        how = {"seed": seed, "guidance": guidance, "semantic_weight": semantic_weight}
+        _fill_imgedit(make, types, sources, (model, server), how, ledger)
+    elif images is not None and types is not None and ask is not None:
+        stored = _ask_about_edits(types, images, (sources, prompts), ask, out, ledger)
+        place = _beside(score, stored)
+        _score_replies((stored, None, types), mode, (None, place), judge, against, as_json)
+    elif images is not None and types is not None:
         _look_at_edits(images, types)
     else:
         source = (replies, results, types)
         _score_replies(source, mode, (out, score), judge, against, as_json)
+
+
+def _fill_geneval(
+    folder: Path,
+    prompts: Path | None,
+    who: tuple[str | None, Path | None],
+    how: dict[str, Any],
+    ledger: Path | None,
+) -> None:
+    from janus4o.evaluate.geneval.prompts import prompt_set_hash, read_prompts
+    from janus4o.evaluate.making import geneval_pictures
+
+    if prompts is None:
+        raise UsageError("--make needs the prompt file", "add --prompts evaluation_metadata.jsonl")
+    asked, problems = read_prompts(prompts)
+    wanted = geneval_pictures(asked, folder, how["n"], how["seed"])
+    how = {**how, "prompt_set": prompt_set_hash(asked)}
+    making.fill(wanted, folder, who, how, ledger, problems)
+
+
+def _fill_dpg(
+    folder: Path,
+    prompts: Path | None,
+    who: tuple[str | None, Path | None],
+    how: dict[str, Any],
+    grids: Path | None,
+    ledger: Path | None,
+) -> None:
+    from janus4o.evaluate.evidence import hash_set
+    from janus4o.evaluate.making import dpg_pictures, read_dpg_prompts, write_grids
+
+    if prompts is None:
+        raise UsageError("--make needs the prompts", "add --prompts dpg_bench/prompts")
+    asked = read_dpg_prompts(prompts)
+    how = {**how, "prompt_set": hash_set(repr(pair) for pair in asked.items())}
+    making.fill(dpg_pictures(asked, folder, how["n"], how["seed"]), folder, who, how, ledger)
+    if grids is not None:
+        report(write_grids(folder, asked, how["n"], grids))
+
+
+def _fill_imgedit(
+    folder: Path,
+    types: Path,
+    sources: Path | None,
+    who: tuple[str | None, Path | None],
+    how: dict[str, Any],
+    ledger: Path | None,
+) -> None:
+    from janus4o.evaluate.imgedit.edits import edits_hash, read_edits
+    from janus4o.evaluate.making import imgedit_pictures
+
+    if sources is None:
+        raise UsageError("--make needs the source pictures", "add --sources DIR")
+    edits, problems = read_edits(types)
+    wanted, lacking = imgedit_pictures(edits, sources, folder, how["seed"])
+    how = {**how, "prompt_set": edits_hash(edits.values())}
+    making.fill(wanted, folder, who, how, ledger, [*problems, *lacking])
 
 
 def _judge_detections(
@@ -195,7 +315,7 @@ def _judge_detections(
     if official is not None:
         write_new(official, "".join(one.official() + "\n" for one in scored).encode())
     if not scored:
-        _report(problems)
+        report(problems)
     result = score_detections(detections, scored, problems, prompts, *networks)
     if against is not None:
         here, there = (
@@ -211,13 +331,13 @@ def _sum_up_results(results: Path, score: Path | None, against: Path | None, as_
 
     found, problems = read_results(results)
     if not found:
-        _report(problems)
+        report(problems)
     text = official_text(found)
     result = score_results(results, found, problems)
     if against is not None:
         there = by_prompt(read_results(against)[0])
         result = _compare(result, by_prompt(found), there, against)
-    _report(result.problems)
+    report(result.problems)
     if score is not None:
         result.write(score)
     if as_json:
@@ -234,7 +354,7 @@ def _write_crops(crops: Path, out: Path | None) -> None:
     if out is None:
         raise UsageError("--crops needs a folder to write to", "add --out DIR")
     made, problems = write_crops(crops, out)
-    _report(problems)
+    report(problems)
     console.say(f"{len(made)} crops in {out}")
 
 
@@ -243,7 +363,7 @@ def _look_at_folder(images: Path, prompts: Path | None) -> None:
 
     known, problems = read_prompts(prompts) if prompts is not None else (None, [])
     samples, found = read_folder(images, known)
-    _report([*problems, *found])
+    report([*problems, *found])
     metadata = [sample.metadata for sample in samples]
     console.say(f"{len(samples)} pictures of {len({one.text for one in metadata})} prompts")
     console.say(f"prompt set {prompt_set_hash(metadata)}")
@@ -261,6 +381,7 @@ def _run_networks(
     from janus4o.evaluate.geneval.collecting import collect
     from janus4o.evaluate.geneval.mask2former import Mask2FormerDetector
     from janus4o.evaluate.geneval.prompts import read_folder, read_prompts
+    from janus4o.evaluate.score_file import write_about
     from janus4o.model.device import pick_device
 
     where = str(pick_device(device))
@@ -269,7 +390,8 @@ def _run_networks(
     detector, colours = Mask2FormerDetector(mask2former, where), ClipColours(clip, where)
     with console.progress(len(samples), "look", "pictures") as progress:
         unread = collect(samples, detector, colours, out, lambda done, total: progress.update(done))
-    _report([*problems, *found, *unread])
+    write_about(out, images, {"detector": detector.name, "classifier": colours.name})
+    report([*problems, *found, *unread])
     console.say(f"{len(samples) - len(unread)} of {len(samples)} pictures in {out}")
 
 
@@ -287,7 +409,7 @@ def _score_dpg_cases(cases: Path, mode: Mode, out: Path | None) -> None:
     from janus4o.evaluate.evidence import write_lines
 
     scored, problems = score_cases(cases, mode)
-    _report(problems)
+    report(problems)
     if not scored:
         raise DataError(f"{str(cases)!r} holds no case", "see the problems listed")
     if out is not None:
@@ -324,7 +446,7 @@ def _score_answers(
     if out is not None:
         write_object(out, run.to_json())
     if run.score is None:
-        _report(run.problems)
+        report(run.problems)
     result = score_file(run, [questions, answers], vqa, tiles)
     if against is not None:
         theirs = read_answers(against)
@@ -339,13 +461,46 @@ def _score_answers(
     _finish(result, _beside(score, out), as_json, rows)
 
 
+def _ask_about_tiles(
+    questions: Path,
+    images: Path,
+    ask: Path,
+    tiles: tuple[int, int | None],
+    out: Path | None,
+    ledger: Path | None,
+) -> Path:
+    """Puts a folder before a vision model; returns the file of its answers."""
+    from janus4o.evaluate.dpg.questions import read_questions, read_rows
+    from janus4o.evaluate.dpg.tiles import find_pictures
+    from janus4o.evaluate.dpg.vqa import collect_answers, count_questions
+    from janus4o.evaluate.evidence import write_object
+    from janus4o.evaluate.score_file import write_about
+
+    if out is None:
+        raise UsageError("--ask needs a place for the answers", "add --out answers.json")
+    # Whatever mode will score them: no other asks more.
+    asked = read_questions(read_rows(questions), Mode.FIXED)
+    sources, problems = find_pictures(images, asked.items)
+    where, wanted = ledger or _ledger_beside(out), count_questions(sources, asked, tiles[0])
+    server, writer = making.hire(ask)
+    with console.progress(wanted, "ask", "questions") as progress:
+        found = collect_answers(
+            sources, asked, tiles[0], writer, where, tiles[1], server.manner, progress.update
+        )
+    write_object(out, found.answers)
+    write_about(out, images, making.asked_facts(server, found.models, found.spend))
+    report([*problems, *found.problems])
+    making.say_spend(found.spend)
+    return out
+
+
 def _look_at_pictures(questions: Path, images: Path, mode: Mode) -> None:
     from janus4o.evaluate.dpg.questions import read_questions, read_rows
     from janus4o.evaluate.dpg.tiles import find_pictures
 
     asked = read_questions(read_rows(questions), mode)
     sources, problems = find_pictures(images, asked.items)
-    _report([*asked.problems, *problems])
+    report([*asked.problems, *problems])
     console.say(f"pictures of {len(sources)} of {len(asked.items)} prompts")
 
 
@@ -363,7 +518,7 @@ def _score_replies(
 
     replies, results, types = source
     out, score = places
-    edits, problems = read_edits(types) if results is not None and types is not None else ({}, [])
+    edits, problems = read_edits(types) if types is not None else ({}, [])
     if replies is not None:
         judged, found = judge_lines(replies, mode)
     else:
@@ -373,7 +528,7 @@ def _score_replies(
     if out is not None:
         write_lines(out, (one.to_json() for one in judged))
     if all(one.reading.average is None for one in judged):
-        _report(problems)
+        report(problems)
     evidence = [path for path in source if path is not None]
     result = score_file(judged, problems, evidence, mode, judge, list(edits.values()))
     if against is not None:
@@ -389,12 +544,51 @@ def _score_replies(
     _finish(result, _beside(score, out), as_json, rows)
 
 
+def _ask_about_edits(
+    types: Path,
+    images: Path,
+    suite: tuple[Path | None, Path | None],
+    ask: Path,
+    out: Path | None,
+    ledger: Path | None,
+) -> Path:
+    """Puts a folder of edits before a judge; returns the file of its replies."""
+    from janus4o.evaluate.evidence import write_lines
+    from janus4o.evaluate.imgedit.edits import find_pictures, read_edits
+    from janus4o.evaluate.imgedit.judging import collect_replies, read_judge_prompts
+    from janus4o.evaluate.score_file import write_about
+
+    sources, prompts = suite
+    if out is None or sources is None or prompts is None:
+        raise UsageError("--ask needs --sources, --prompts and --out", "add what is missing")
+    edits, problems = read_edits(types)
+    pictures, others = find_pictures(images, edits)
+    texts = read_judge_prompts(prompts)
+    server, judge = making.hire(ask)
+    with console.progress(len(pictures), "judge", "edits") as progress:
+        found = collect_replies(
+            edits, pictures, sources, texts, judge, ledger or _ledger_beside(out),
+            server.manner, progress.update,
+        )  # fmt: skip
+    write_lines(out, found.lines)
+    models = ", ".join(sorted({line["judge"] for line in found.lines if "judge" in line}))
+    write_about(out, images, making.asked_facts(server, models, found.spend))
+    report([*problems, *(one for one in others if not one.unscored)])
+    making.say_spend(found.spend)
+    return out
+
+
+def _ledger_beside(out: Path) -> Path:
+    """answers.json → answers.asked/"""
+    return out.with_name(f"{out.stem}.asked")
+
+
 def _look_at_edits(images: Path, types: Path) -> None:
     from janus4o.evaluate.imgedit.edits import find_pictures, read_edits
 
     edits, problems = read_edits(types)
     found, others = find_pictures(images, edits)
-    _report([*problems, *others])
+    report([*problems, *others])
     console.say(f"{len(found)} of {len(edits)} edited pictures")
 
 
@@ -418,7 +612,10 @@ def _finish(
     score: Score, path: Path | None, as_json: bool, rows: Sequence[tuple[Any, ...]]
 ) -> None:
     """Lists what went wrong, writes the score file, prints the table or the file."""
-    _report(score.problems)
+    from janus4o.evaluate.score_file import with_about
+
+    score = with_about(score)
+    report(score.problems)
     if path is not None:
         score.write(path)
     if as_json:
@@ -432,7 +629,8 @@ def _finish(
         console.note(score.caveat)
 
 
-def _report(problems: Sequence[Problem]) -> None:
+def report(problems: Sequence[Problem]) -> None:
+    """Lists what went wrong, the first of it."""
     for problem in problems[:SHOWN_PROBLEMS]:
         console.warn(str(problem))
     if len(problems) > SHOWN_PROBLEMS:

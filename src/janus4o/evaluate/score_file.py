@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from janus4o.evaluate.evidence import Problem, hash_file, problems_to_json, write_object
+from janus4o.evaluate.evidence import (
+    Problem,
+    hash_file,
+    problems_to_json,
+    read_object,
+    write_object,
+)
 from janus4o.evaluate.statistics import CONFIDENCE, Interval
 
 FORMAT = 1
@@ -29,6 +35,7 @@ class Score:
         scores: the benchmark's own table.
         doubt: why it is not comparable, where all networks are named.
         against: the paired comparison with another system, where one was asked for.
+        about: how pictures and evidence were made, where a file beside the evidence says so.
     """
 
     benchmark: str
@@ -44,6 +51,7 @@ class Score:
     problems: Sequence[Problem] = field(repr=False)
     doubt: str = "other networks or options than the official ones"
     against: dict[str, Any] | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
     @property
     def caveat(self) -> str:
@@ -68,6 +76,7 @@ class Score:
             "evidence": [{"file": path.name, "sha256": hash_file(path)} for path in self.evidence],
             "prompt_set": self.prompt_set,
             "networks": self.networks,
+            "about": self.about,
             "comparable": self.comparable,
             "caveat": self.caveat,
             "n": self.n,
@@ -82,6 +91,33 @@ class Score:
     def write(self, path: Path) -> None:
         """Writes the score file; raises DataError."""
         write_object(path, self.to_json())
+
+
+def about_path(evidence: Path) -> Path:
+    """answers.json → answers.about.json, which says how it was made."""
+    return evidence.with_name(f"{evidence.stem}.about.json")
+
+
+def made_path(folder: Path) -> Path:
+    """pictures/ → pictures.made.json, which says how the pictures were made."""
+    return folder.with_name(f"{folder.name}.made.json")
+
+
+def write_about(evidence: Path, pictures: Path, asked: dict[str, Any]) -> None:
+    """Writes what a score file will say of `evidence`, the answers about a folder of pictures."""
+    made = made_path(pictures)
+    known = {"made": read_object(made)} if made.is_file() else {}
+    write_object(about_path(evidence), {**known, "asked": asked})
+
+
+def with_about(score: Score) -> Score:
+    """The score with what is known of how its evidence was made."""
+    found = [read_object(p) for p in map(about_path, score.evidence) if p.is_file()]
+    if not found:
+        return score
+    served = str(found[0].get("asked", {}).get("served", ""))
+    networks = {role: name or served for role, name in score.networks.items()}
+    return replace(score, about=found[0], networks=networks)
 
 
 def interval_to_json(interval: Interval) -> dict[str, float]:

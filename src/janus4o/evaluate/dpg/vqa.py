@@ -7,16 +7,19 @@ listed and never stored, so that it counts neither as yes nor as no.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from janus4o.errors import DataError, ImageError
 from janus4o.evaluate.asking import Progress, Question, as_picture, ask
+from janus4o.evaluate.calling import Manner
 from janus4o.evaluate.dpg.questions import Questions
 from janus4o.evaluate.dpg.tiles import Source, open_tiles
 from janus4o.evaluate.evidence import Problem
 from janus4o.exchange import Writer, WriteRequest
+from janus4o.ledger.journal import Spend
 
 PROMPT = (
     "Answer the question about the picture with a single word, yes or no. "
@@ -32,58 +35,81 @@ def read_answer(text: str) -> str | None:
     return match[1].lower() if match else None
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a vision model said of a folder of pictures.
+
+    Attributes:
+        answers: as `score_run` takes them.
+        models: names of the models that answered, as their server gave them.
+        problems: what is missing.
+        spend: of all runs with the same ledger.
+    """
+
+    answers: dict[str, list[dict[str, str]]]
+    models: str
+    problems: list[Problem]
+    spend: Spend
+
+
 def collect_answers(
     sources: Sequence[Source],
     questions: Questions,
     tiles: int,
     writer: Writer,
-    log: Path,
+    ledger: Path,
     side: int | None = None,
-    concurrency: int = 4,
-    progress: Progress = lambda done, total: None,
-) -> tuple[dict[str, list[dict[str, str]]], str, list[Problem]]:
+    manner: Manner = Manner(),
+    progress: Progress = lambda done: None,
+) -> Collected:
     """Asks every question about every tile.
 
     Args:
         tiles: tiles of each picture, 1–4.
-        log: where replies are kept; a second run asks only what failed.
+        ledger: folder where replies are kept; a second run asks only what failed.
         side: of a tile in pixels; see `open_tiles`.
-
-    Returns:
-        Answers as `score_run` takes them, the models that gave them, and what is missing.
 
     Raises:
         Janus4oError: see `ask`.
     """
     problems: list[Problem] = []
-    asked: list[Question] = []
     stored: dict[str, list[dict[str, str]]] = {}
     places: dict[str, tuple[dict[str, str], str]] = {}
-    for source in sources:
-        try:
-            pictures = open_tiles(source, tiles, side)
-        except (ImageError, DataError) as error:
-            problems.append(Problem(source.name, error.message))
+
+    def asked() -> Iterator[Question]:  # picture by picture: all of them are too much to hold
+        for source in sources:
+            stored[source.name] = []  # listed by the score as one without answers
+            try:
+                pictures = open_tiles(source, tiles, side)
+            except (ImageError, DataError) as error:
+                problems.append(Problem(source.name, error.message))
+                continue
+            stored[source.name] = [{} for _ in pictures]
+            for number, picture in enumerate(pictures):
+                sent = as_picture(picture)
+                for one in questions.items[source.item].values():
+                    name = f"{source.name} tile {number} question {one.id}"
+                    places[name] = stored[source.name][number], one.text
+                    yield Question(name, WriteRequest(PROMPT.format(question=one.text), (sent,)))
+
+    said = ask(writer, asked(), ledger, manner, progress)
+    problems += said.problems
+    for name, (tile, text) in places.items():
+        answer = said.answers.get(name)
+        if answer is None:
             continue
-        stored[source.name] = [{} for _ in pictures]
-        for number, picture in enumerate(pictures):
-            sent = as_picture(picture)
-            for one in questions.items[source.item].values():
-                name = f"{source.name} tile {number} question {one.id}"
-                request = WriteRequest(PROMPT.format(question=one.text), (sent,))
-                asked.append(Question(name, request))
-                places[name] = stored[source.name][number], one.text
-    answers, unanswered = ask(writer, asked, log, concurrency, progress)
-    for name, answer in answers.items():
-        said = read_answer(answer.text)
-        if said is None:
-            what = f"neither yes nor no: {_short(answer.text)}"
-            unanswered.append(Problem(name, what))
+        read = read_answer(answer.text)
+        if read is None:
+            problems.append(Problem(name, f"neither yes nor no: {_short(answer.text)}"))
             continue
-        tile, text = places[name]
-        tile[text] = said
-    models = ", ".join(sorted({answer.model for answer in answers.values()}))
-    return stored, models, problems + unanswered
+        tile[text] = read
+    models = ", ".join(sorted({answer.model for answer in said.answers.values()}))
+    return Collected(stored, models, problems, said.spend)
+
+
+def count_questions(sources: Sequence[Source], questions: Questions, tiles: int) -> int:
+    """How many answers are wanted, for a progress line."""
+    return tiles * sum(len(questions.items[source.item]) for source in sources)
 
 
 def _short(text: Any) -> str:

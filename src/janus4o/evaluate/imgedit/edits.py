@@ -79,6 +79,14 @@ def edits_hash(edits: Collection[Edit]) -> str:
     return hash_set(repr((e.key, e.type, e.source, e.prompt)) for e in edits)
 
 
+def source_of(edit: Edit, folder: Path) -> Path:
+    """Its source picture below `folder`; raises DataError where its name leads out of there."""
+    path = folder / edit.source
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"source {edit.source!r} lies outside of {str(folder)!r}", "")
+    return path
+
+
 def find_pictures(folder: Path, edits: Mapping[str, Edit]) -> tuple[dict[str, Path], list[Problem]]:
     """The edited pictures `<folder>/<key>.png`; missing and left-over ones are listed.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from janus4o.errors import DataError, ImageError
 from janus4o.evaluate.asking import Progress, Question, ask
+from janus4o.evaluate.calling import Manner
 from janus4o.evaluate.evidence import Problem, read_object
-from janus4o.evaluate.imgedit.edits import SCORE_NAMES, Edit, canonical
+from janus4o.evaluate.imgedit.edits import SCORE_NAMES, Edit, canonical, source_of
 from janus4o.exchange import Picture, Writer, WriteRequest
 from janus4o.images import MEDIA_TYPES, kind_of, open_image
+from janus4o.ledger.journal import Spend
 
 PLACE = "<edit_prompt>"
 
@@ -31,63 +34,71 @@ def read_judge_prompts(path: Path) -> dict[str, str]:
     return prompts
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a judge said of a folder of edited pictures.
+
+    Attributes:
+        lines: one an edit of the suite, as `eval imgedit --replies` reads them; what has no reply
+            says why.
+        problems: what is missing.
+        spend: of all runs with the same ledger.
+    """
+
+    lines: list[dict[str, Any]]
+    problems: list[Problem]
+    spend: Spend
+
+
 def collect_replies(
     edits: Mapping[str, Edit],
     pictures: Mapping[str, Path],
     sources: Path,
     prompts: Mapping[str, str],
     judge: Writer,
-    log: Path,
-    concurrency: int = 4,
-    progress: Progress = lambda done, total: None,
-) -> tuple[list[dict[str, Any]], list[Problem]]:
+    ledger: Path,
+    manner: Manner = Manner(),
+    progress: Progress = lambda done: None,
+) -> Collected:
     """Asks the judge about every edit that has a picture: first the original, then the edited one.
 
     Args:
         pictures: key → edited picture, as `find_pictures` gives them.
         sources: folder of the suite's source pictures.
-        log: where replies are kept; a second run asks only what failed.
-
-    Returns:
-        Lines that `eval imgedit --replies` reads, and what is missing.
+        ledger: folder where replies are kept; a second run asks only what failed.
 
     Raises:
         Janus4oError: see `ask`.
     """
     problems: list[Problem] = []
-    asked: list[Question] = []
-    for key, path in pictures.items():
-        edit = edits[key]
-        text = prompts.get(canonical(edit.type))
-        try:
-            if text is None:
-                raise DataError(f"no prompt for edit type {edit.type!r}", "")
-            if not edit.source or not edit.prompt:
-                raise DataError("the suite's file names neither source nor instruction", "")
-            sent = (_load(_inside(sources, edit.source)), _load(path))
-        except (ImageError, DataError) as error:
-            problems.append(Problem(key, error.message))
-            continue
-        asked.append(Question(key, WriteRequest(text.replace(PLACE, edit.prompt), sent)))
-    answers, unanswered = ask(judge, asked, log, concurrency, progress)
-    lines = [
-        {
-            "id": key,
-            "edit_type": edits[key].type,
-            "source": edits[key].source,
-            "reply": answer.text,
-            "judge": answer.model,
-        }
-        for key, answer in answers.items()
-    ]
-    return lines, problems + unanswered
 
+    def asked() -> Iterator[Question]:  # edit by edit: all pictures are too much to hold
+        for key, path in pictures.items():
+            edit = edits[key]
+            text = prompts.get(canonical(edit.type))
+            try:
+                if text is None:
+                    raise DataError(f"no prompt for edit type {edit.type!r}", "")
+                if not edit.source or not edit.prompt:
+                    raise DataError("the suite's file names neither source nor instruction", "")
+                sent = (_load(source_of(edit, sources)), _load(path))
+            except (ImageError, DataError) as error:
+                problems.append(Problem(key, error.message))
+                continue
+            yield Question(key, WriteRequest(text.replace(PLACE, edit.prompt), sent))
 
-def _inside(folder: Path, name: str) -> Path:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"source {name!r} lies outside of {str(folder)!r}", "")
-    return path
+    said = ask(judge, asked(), ledger, manner, progress)
+    problems += said.problems
+    why = {problem.where: problem.what for problem in problems}
+    lines = []
+    for key, edit in edits.items():
+        line: dict[str, Any] = {"id": key, "edit_type": edit.type, "source": edit.source}
+        if (answer := said.answers.get(key)) is not None:
+            line |= {"reply": answer.text, "judge": answer.model}
+        else:  # as the published code stores it; the score lists it
+            line["reply"] = {"error": why.get(key, "no picture of this edit")}
+        lines.append(line)
+    return Collected(lines, problems, said.spend)
 
 
 def _load(path: Path) -> Picture:
