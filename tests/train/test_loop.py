@@ -11,7 +11,7 @@ import torch
 from janus4o.errors import CheckpointError, Interrupted, Janus4oError, RecipeChanged
 from janus4o.model.loading import load_model
 from janus4o.recipe import Train
-from janus4o.train import presets
+from janus4o.train import checkpoints, presets
 from janus4o.train.checkpoints import list_steps
 from janus4o.train.loop import learnt_parameters, make_optimizer, train
 
@@ -111,6 +111,16 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path, codes, fresh_model):
     train(replace(SETTINGS, checkpoint_every=1, keep_checkpoints=2), fresh_model(), codes, tmp_path)
     assert list_steps(tmp_path) == [5, 6]
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["5", "6"]
+
+
+def test_what_a_kill_kept_from_being_removed_is_removed(tmp_path, codes, fresh_model, monkeypatch):
+    settings = replace(SETTINGS, checkpoint_every=1, keep_checkpoints=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "prune", lambda *_: None)
+        train(settings, fresh_model(), codes, tmp_path)
+    assert len(list_steps(tmp_path)) > 1
+    last = train(settings, fresh_model(), codes, tmp_path).checkpoint
+    assert list(last.parent.iterdir()) == [last]
 
 
 def test_micro_batches_do_not_change_what_is_learnt(tmp_path, codes, fresh_model):

@@ -9,7 +9,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,7 +142,8 @@ class _Parts:
             files.sync_folder(self._out)
         finally:
             if self._tar is not None:
-                self._tar.close()
+                with suppress(OSError):  # a full disk has no room for its end either
+                    self._tar.close()
                 self._unfinished.unlink()
 
     @property

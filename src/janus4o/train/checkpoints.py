@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from janus4o.errors import CheckpointError, RecipeChanged
-from janus4o.files import new_folder, sync_folder, write_atomic
+from janus4o.files import UNFINISHED, new_folder, sync_folder, write_atomic
 from janus4o.model.loading import JanusModel, load_model, save_model
 from janus4o.train.presets import Settings
 
@@ -97,9 +97,17 @@ def save_checkpoint(
         sync_folder(final.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    for old in list_steps(folder)[:-keep]:
-        shutil.rmtree(checkpoint_folder(folder, old))
+    prune(folder, keep)
     return final
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Removes all but the `keep` newest checkpoints; a kill leaves none of them in pieces."""
+    for old in list_steps(folder)[:-keep]:
+        path = checkpoint_folder(folder, old)
+        doomed = path.with_name(f".{path.name}{UNFINISHED}")  # swept by the next owner
+        path.rename(doomed)
+        shutil.rmtree(doomed)
 
 
 def check_origin(folder: Path, origin: Origin) -> None:

@@ -26,6 +26,7 @@ from janus4o.train.checkpoints import (
     checkpoint_folder,
     list_steps,
     origin_of,
+    prune,
     restore_checkpoint,
     save_checkpoint,
 )
@@ -121,6 +122,7 @@ def train(
     if saved := list_steps(folder):
         newest = checkpoint_folder(folder, saved[-1])
         check_origin(newest, origin)
+        prune(folder, settings.keep_checkpoints)  # a kill may have come between saving and that
         restore_checkpoint(newest, model, optimizer)
         done = saved[-1]
     first = done
