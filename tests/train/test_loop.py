@@ -167,7 +167,7 @@ def test_other_settings_do_not_go_on_from_these_checkpoints(tmp_path, codes, fre
         RecipeChanged, match=r"train\.rate: 0\.01 → 0\.5, train\.seed: 0 → 3 "
     ) as no:
         train(replace(SETTINGS, rate=0.5, seed=3), fresh_model(), codes, tmp_path)
-    assert "another `output` folder" in no.value.remedy
+    assert "--fork NEW_FOLDER" in no.value.remedy
     assert before == {path: path.read_bytes() for path in before}
     train(replace(SETTINGS, checkpoint_every=7), fresh_model(), codes, tmp_path)
 
