@@ -22,10 +22,12 @@ from janus4o.ledger import journal
 from janus4o.ledger.blobs import Blobs
 from janus4o.ledger.database import open_database
 from janus4o.ledger.journal import METADATA, Attempt, Sent, Spend
-from janus4o.records import from_json
-from janus4o.synth.sample import Pipeline, Sample, Standing, State
+from janus4o.records import Row, from_json
+from janus4o.synth.sample import SHARED, Content, Pipeline, Sample, Standing, State
 
 STORE_NAME = "store.sqlite"
+PIPELINES = "pipelines"
+"""Key of the fact `content` under which pipelines keep what they alone depend on."""
 GROUP_SECONDS = 1.0
 GROUP_CHANGES = 4096
 
@@ -92,20 +94,27 @@ class Store:
         with self._engine.begin() as connection:
             connection.execute(insert(FACTS).values(row).on_conflict_do_update(["name"], set_=row))
 
-    def claim(self, content: dict[str, Any]) -> None:
-        """Binds the folder to what determines its samples.
+    def claim(self, content: Content) -> None:
+        """Binds the folder to what determines its samples; pipelines may be added later.
 
         Raises:
             RecipeChanged: it is bound to something else; names the keys that differ.
         """
-        known = self.fact("content")
-        if known is None:
-            self.state_fact("content", content)
-        elif known != json.loads(json.dumps(content)):
+        known, wanted = self.fact("content") or {}, json.loads(json.dumps(content))
+        shared = wanted.pop(SHARED)
+        parts = known.pop(PIPELINES, {})
+        if known and known != shared:
+            differences = _differences(known, shared)
+        else:
+            differences = _differences({p: parts.get(p, new) for p, new in wanted.items()}, wanted)
+        if differences:
             raise RecipeChanged(
-                f"{str(self.folder)!r} was made by another recipe: {_differences(known, content)}",
+                f"{str(self.folder)!r} was made by another recipe: {differences}",
                 "set these back, or give the new recipe another `output` folder",
             )
+        if not known or not wanted.keys() <= parts.keys():
+            merged = {**parts, **wanted}
+            self.state_fact("content", {**shared, **({PIPELINES: merged} if merged else {})})
 
     # samples
 
@@ -115,8 +124,9 @@ class Store:
         with self._engine.connect() as connection:
             for row in connection.execute(query.order_by(SAMPLES.c.number)).mappings():
                 sample = Sample(pipeline, row["number"], row["id"])
-                content = row["row"] and from_json(json.loads(row["row"]), f"sample {sample.id}")
-                yield Standing(sample, State(row["state"]), row["reason"], content)
+                yield Standing(
+                    sample, State(row["state"]), row["reason"], _rows(row["row"], sample.id)
+                )
 
     def update(self, standing: Standing) -> None:
         """Notes where a sample is; durable with the next flush."""
@@ -179,15 +189,27 @@ class Store:
             self.flush()
 
 
+def _rows(text: str | None, sample: str) -> tuple[Row, ...]:
+    """What the column `row` holds: nothing, one row's object, or an array of several."""
+    if not text:
+        return ()
+    found = json.loads(text)
+    return tuple(
+        from_json(one, f"sample {sample}") for one in (found if isinstance(found, list) else [found])
+    )
+
+
 def _to_row(standing: Standing) -> dict[str, Any]:
-    sample, row = standing.sample, standing.row
+    sample = standing.sample
+    rows = [row.to_json() for row in standing.rows]
+    text = json.dumps(rows[0] if len(rows) == 1 else rows, ensure_ascii=False)
     return {
         "pipeline": sample.pipeline.value,
         "number": sample.index,
         "id": sample.id,
         "state": standing.state.value,
         "reason": standing.reason,
-        "row": None if row is None else json.dumps(row.to_json(), ensure_ascii=False),
+        "row": text if rows else None,
     }
 
 
