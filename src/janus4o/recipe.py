@@ -184,7 +184,7 @@ class ImageFirst(_Strict):
     keep: Literal["regenerated", "original", "both"] = Field(
         "regenerated",
         description="which picture stands beside the sentence: the one painted from it, the one it "
-        "describes, or both, each in a row of its own",
+        "describes, or both in turn, each in a row with a sentence of its own",
     )
 
 
@@ -192,7 +192,7 @@ class Document(_Strict):
     """Text-to-image samples of pages with text on them."""
 
     count: int = Field(0, ge=0, description="rows wanted")
-    types: dict[Literal["slide", "paper", "document", "infographic", "poster"], float] = Field(
+    types: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=lambda: {
             "slide": 1.0,
             "paper": 1.0,
@@ -217,7 +217,6 @@ class Editing(_Strict):
 
     sources: what is edited. `drawn`: a picture of its own for each edit; `rows`: the text-to-image
         pictures of this run; `pictures`: photographs or other pictures that are there already.
-    turns: edits in a row, each result the source of the next; every one is a row.
     two_sources: how often an edit is given a second picture to take something from.
     conditions: relative share of each kind of conditioning picture that the two tasks of
         structured generation start from.
@@ -240,7 +239,6 @@ class Editing(_Strict):
     )
     sources: Literal["drawn", "rows", "pictures"] = "drawn"
     pictures: Pictures | None = Field(None, description="for `sources: pictures`")
-    turns: int = Field(1, ge=1, le=8)
     two_sources: Share = 0.0
     conditions: dict[str, float] = Field(
         default_factory=lambda: {"sketch": 1.0, "line_art": 1.0, "edges": 1.0}
@@ -374,13 +372,20 @@ class Recipe(_Strict):
         synthesis = self.synthesis.model_dump(mode="json")
         # Files count by what is in them, not by where they lie; pipelines besides the first two
         # by themselves, so that one can be added to a run.
-        for key in ("concurrency", "budget_usd", "vocabulary", "prompts", "image_first", "document"):
+        for key in (
+            "concurrency",
+            "budget_usd",
+            "vocabulary",
+            "prompts",
+            "image_first",
+            "document",
+        ):
             synthesis.pop(key)
         synthesis["text_to_image"].pop("count")
         for key in ("count", "pictures"):
             synthesis["editing"].pop(key)
         defaults = Editing().model_dump(mode="json")
-        for key in ("instruction", "sources", "turns", "two_sources", "conditions"):
+        for key in ("instruction", "sources", "two_sources", "conditions"):
             if synthesis["editing"][key] == defaults[key]:
                 synthesis["editing"].pop(key)  # as it was before there was a choice
         teachers = self.teachers.model_dump(mode="json")

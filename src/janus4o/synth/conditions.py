@@ -1,7 +1,7 @@
 """Conditioning pictures of the two tasks of structured generation, each made by a tool with a name.
 
-What has no tool is refused by name. Depth and segmentation need networks: the files named for
-them hold those, and they are loaded when the first picture is wanted.
+What has no tool is refused by name: poses, depth and segmentation need networks and their weights,
+which nothing here has.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ KINDS = {
 }
 """Editing task → kinds of conditioning picture that serve it."""
 NO_TOOL = {
-    "pose": "no tool of this package finds poses; bring skeleton pictures as `sources: pictures`",
+    "pose": "there is no tool yet that finds poses",
+    "depth": "there is no tool yet that estimates depth",
+    "segmentation": "there is no tool yet that segments pictures of the open world",
 }
 """Kinds that cannot be made, and why."""
 
@@ -60,8 +62,11 @@ def choices(task: str, shares: Mapping[str, float]) -> dict[str, float]:
         if share and kind in NO_TOOL:
             raise RecipeError(f"synthesis.editing.conditions: {kind}: {NO_TOOL[kind]}", "remove it")
     wanted = {kind: shares[kind] for kind in KINDS[task] if shares.get(kind, 0) > 0}
+    able = ", ".join(kind for kind in KINDS[task] if kind not in NO_TOOL)
+    if not able:
+        reasons = "; ".join(f"{kind}: {NO_TOOL[kind]}" for kind in KINDS[task])
+        raise RecipeError(f"synthesis.editing.tasks: {task}: {reasons}", "remove this task")
     if not wanted:
-        able = ", ".join(kind for kind in KINDS[task] if kind not in NO_TOOL)
         raise RecipeError(
             f"synthesis.editing.tasks: {task}: no kind of conditioning picture is asked for it",
             f"give one of {able} a share in synthesis.editing.conditions, or remove the task",
@@ -99,12 +104,13 @@ def _line_art() -> Tool:
     def make(image: Image.Image) -> Image.Image:
         """Difference of two Gaussians, black lines on white."""
         grey = ImageOps.grayscale(image)
-        radius = max(image.size) / 512
+        radius = max(1.0, max(image.size) / 512)
         fine, coarse = (
             np.asarray(grey.filter(ImageFilter.GaussianBlur(r)), np.float64)
             for r in (radius, 1.6 * radius)
         )
-        return _picture(255 * (1 + np.tanh(fine - coarse + 1.0)) / 2)
+        # Lines are where it is darker than its surroundings by more than two levels.
+        return _picture(255 * (1 + np.minimum(np.tanh((fine - coarse + 2.0) / 4), 0)))
 
     return Tool("line art", "difference of Gaussians, Pillow", make)
 
@@ -130,21 +136,9 @@ def _canny() -> Tool:
         ) from None
 
     def make(image: Image.Image) -> Image.Image:
-        return _picture(255.0 * canny(_grey(image) / 255, sigma=max(image.size) / 512))
+        return _picture(255.0 * canny(_grey(image) / 255, sigma=max(1.0, max(image.size) / 512)))
 
     return Tool("an edge map", "Canny, scikit-image", make)
-
-
-def _depth() -> Tool:
-    from janus4o.synth.depth_anything import estimate_depth, name
-
-    return Tool("a depth map", name(), estimate_depth)
-
-
-def _segmentation() -> Tool:
-    from janus4o.synth.mask2former import name, segment
-
-    return Tool("a segmentation map", name(), segment)
 
 
 _TOOLS: dict[str, Callable[[], Tool]] = {
@@ -152,6 +146,4 @@ _TOOLS: dict[str, Callable[[], Tool]] = {
     "line_art": _line_art,
     "sketch": _sketch,
     "canny": _canny,
-    "depth": _depth,
-    "segmentation": _segmentation,
 }

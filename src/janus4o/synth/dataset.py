@@ -8,34 +8,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 from janus4o.files import write_atomic
-from janus4o.records import Row
 from janus4o.rows import ROWS_FILE
-from janus4o.synth.sample import Pipeline, State
+from janus4o.synth.sample import Pipeline, Standing, State
 from janus4o.synth.store import Store
 
 PROVENANCE_FILE = ROWS_FILE.with_name("provenance.jsonl")
 
 
-def accepted(store: Store, wanted: Mapping[Pipeline, int]) -> list[tuple[str, Row]]:
-    """(sample id, row) of the first accepted samples of each pipeline, as many rows as wanted."""
-    out: list[tuple[str, Row]] = []
+def accepted(store: Store, wanted: Mapping[Pipeline, int]) -> list[Standing]:
+    """The first accepted samples of each pipeline, as many as are wanted, by index."""
+    out: list[Standing] = []
     for pipeline, count in wanted.items():
-        kept = (s for s in store.standings(pipeline) if s.state is State.ACCEPTED)
-        rows = ((s.sample.id, row) for s in kept for row in s.rows)
-        out += islice(rows, count)
+        kept = [s for s in store.standings(pipeline) if s.state is State.ACCEPTED]
+        out += kept[:count]
     return out
 
 
 def write_dataset(store: Store, wanted: Mapping[Pipeline, int]) -> int:
     """Writes both files from what is accepted so far and returns the number of rows."""
     store.flush()
-    kept = accepted(store, wanted)
-    rows = [row.to_json() for _, row in kept]
-    calls: dict[str, list[dict[str, Any]]] = {sample: [] for sample, _ in kept}
+    standings = accepted(store, wanted)
+    rows = [standing.row.to_json() for standing in standings if standing.row is not None]
+    calls: dict[str, list[dict[str, Any]]] = {s.sample.id: [] for s in standings}
     for attempt in store.attempts():
         if attempt.sample in calls:
             calls[attempt.sample].append(

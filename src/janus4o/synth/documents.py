@@ -45,7 +45,8 @@ READABLE = re.compile(
 )
 """Words that are to be read on the page, which a template must not hold."""
 OLD_PAPER = re.compile(
-    r"\b(?:parchment|vellum|papyrus|(?:old|aged|antique|yellowed|weathered)[ -]paper)\b", re.IGNORECASE
+    r"\b(?:parchment|vellum|papyrus|(?:old|aged|antique|yellowed|weathered)[ -]paper)\b",
+    re.IGNORECASE,
 )
 HISTORICAL = re.compile(
     r"\b(?:histor\w*|medieval|ancient|antiqu\w*|old|archiv\w*|heritage|chronicle|expedition|vintage"

@@ -61,7 +61,9 @@ def line(value: Any, name: str, longest: int = MAX_TEXT) -> str:
     return text
 
 
-_ABBREVIATED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Jr|Sr|No|vs|etc|approx|ca|e\.g|i\.e|[A-Z])\.$")
+_ABBREVIATED = re.compile(
+    r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Jr|Sr|No|vs|etc|approx|ca|e\.g|i\.e|[A-Z])\.$"
+)
 _END = re.compile(r"[.!?][\"'”’)\]]*(?=\s)")
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from janus4o import files
 from janus4o.errors import DataError
-from janus4o.rows import ROWS_FILE, pictures_of
+from janus4o.rows import ROWS_FILE
 from janus4o.synth.sample import Pipeline, Standing, State
 from janus4o.synth.store import STORE_NAME, Store
 
@@ -88,8 +88,8 @@ class _Check:
             if attempt.blob is not None:
                 self._users.setdefault(attempt.blob, set()).add(attempt.sample)
         for standing in self._standings.values():
-            for row in standing.rows:
-                for name in pictures_of(row):
+            if standing.row is not None:
+                for name in (*standing.row.input_image, standing.row.output_image):
                     self._users.setdefault(name, set()).add(standing.sample.id)
 
     def run(self, repair: bool) -> Checkup:
@@ -134,10 +134,9 @@ class _Check:
         if self._store.fact("finished") is None:
             return
         accepted = {
-            row.to_json_line()
+            s.row.to_json_line()
             for s in self._standings.values()
-            if s.state is State.ACCEPTED
-            for row in s.rows
+            if s.state is State.ACCEPTED and s.row is not None
         }
         try:
             lines = path.read_text("utf-8").splitlines()

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from PIL import Image
 
@@ -28,11 +28,25 @@ from janus4o.exchange import Picture
 from janus4o.images import MAX_BYTES, MEDIA_TYPES, kind_of, open_image, save_png
 from janus4o.rows import find_member_fault
 
-if TYPE_CHECKING:
-    import pyarrow.parquet
-
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .webp .gif .bmp .tif .tiff .heic .heif .avif .jxl .jp2 .svg .psd .ico".split()
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jxl",
+        ".jp2",
+        ".svg",
+        ".psd",
+        ".ico",
+    ]
 )
 """Of files that are pictures. Those of a kind we do not take are refused by name when their turn comes."""
 ALLAVA_JSON = "ALLaVA-*.json"

@@ -134,9 +134,7 @@ def read(folder: str | None = None) -> Prompts:
         )
     own = {file.stem: _read(file, file.stem) for file in sorted(path.glob("*.txt"))}
     if not own:
-        raise RecipeError(
-            f"synthesis.prompts: {folder!r} holds no .txt file", _known(PLACEHOLDERS)
-        )
+        raise RecipeError(f"synthesis.prompts: {folder!r} holds no .txt file", _known(PLACEHOLDERS))
     return Prompts({**shipped, **own}, own=True)
 
 

@@ -79,20 +79,20 @@ class Standing:
 
     Attributes:
         reason: why it was rejected, refused or failed: "check: detail" or "category: message".
-        rows: what it becomes once accepted; most samples become one row.
+        row: what it becomes once accepted.
     """
 
     sample: Sample
     state: State
     reason: str = ""
-    rows: tuple[Row, ...] = ()
+    row: Row | None = None
 
     @property
-    def fingerprints(self) -> list[tuple[str, tuple[str, ...], str]]:
-        """One for each row; equal for two rows that would teach the same thing twice."""
-        return [
-            (canonical(row.input_prompt), row.input_image, row.output_image) for row in self.rows
-        ]
+    def fingerprint(self) -> tuple[str, tuple[str, ...], str] | None:
+        """Equal for two rows that would teach the same thing twice."""
+        if self.row is None:
+            return None
+        return canonical(self.row.input_prompt), self.row.input_image, self.row.output_image
 
 
 class Rejected(Exception):

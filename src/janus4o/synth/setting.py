@@ -85,8 +85,7 @@ def setting_of(recipe: Recipe, painter: Painter, inspector: Inspector) -> Settin
         raise RecipeError(
             "synthesis.image_first.pictures is missing", "say which pictures are to be described"
         )
-    if synthesis.document.count and not sum(_positive(synthesis.document.types).values()) > 0:
-        raise RecipeError("synthesis.document.types: all shares are zero", "name a type")
+    _check_types(synthesis.document)
     return Setting(
         world,
         vocabulary.read(synthesis.vocabulary) if world is None else taxonomy.of_world(world),
@@ -111,6 +110,17 @@ def setting_of(recipe: Recipe, painter: Painter, inspector: Inspector) -> Settin
 
 def _positive(shares: Mapping[str, float]) -> dict[str, float]:
     return {name: share for name, share in sorted(shares.items()) if share > 0}
+
+
+def _check_types(document: Document) -> None:
+    known = documents.CATEGORIES
+    for kind in document.types:
+        if kind not in known:
+            raise RecipeError(
+                f"synthesis.document.types: unknown type {kind!r}", f"known: {', '.join(known)}"
+            )
+    if document.count and not _positive(document.types):
+        raise RecipeError("synthesis.document.types: all shares are zero", "name a type")
 
 
 def _check_tasks(editing: Editing, world: World | None) -> None:
@@ -143,10 +153,10 @@ def _check_editing(recipe: Recipe, world: World | None) -> None:
                 "take 0, or the open world with teachers behind an API",
             )
         shown = [task for task, share in editing.tasks.items() if share and task in VIEWED]
-        if shown and (editing.sources != "drawn" or editing.turns > 1):
+        if shown and editing.sources != "drawn":
             raise RecipeError(
                 f"{key}: {shown[0]} starts from a picture drawn for it in the sketch world",
-                "take `sources: drawn` and one turn, or remove this task",
+                "take `sources: drawn`, or remove this task",
             )
     if editing.sources == "pictures" and editing.pictures is None:
         raise RecipeError(f"{key}.pictures is missing", "say which pictures are to be edited")

@@ -22,7 +22,7 @@ from janus4o.ledger import journal
 from janus4o.ledger.blobs import Blobs
 from janus4o.ledger.database import open_database
 from janus4o.ledger.journal import METADATA, Attempt, Sent, Spend
-from janus4o.records import Row, from_json
+from janus4o.records import from_json
 from janus4o.synth.sample import SHARED, Content, Pipeline, Sample, Standing, State
 
 STORE_NAME = "store.sqlite"
@@ -124,9 +124,8 @@ class Store:
         with self._engine.connect() as connection:
             for row in connection.execute(query.order_by(SAMPLES.c.number)).mappings():
                 sample = Sample(pipeline, row["number"], row["id"])
-                yield Standing(
-                    sample, State(row["state"]), row["reason"], _rows(row["row"], sample.id)
-                )
+                content = row["row"] and from_json(json.loads(row["row"]), f"sample {sample.id}")
+                yield Standing(sample, State(row["state"]), row["reason"], content)
 
     def update(self, standing: Standing) -> None:
         """Notes where a sample is; durable with the next flush."""
@@ -189,27 +188,15 @@ class Store:
             self.flush()
 
 
-def _rows(text: str | None, sample: str) -> tuple[Row, ...]:
-    """What the column `row` holds: nothing, one row's object, or an array of several."""
-    if not text:
-        return ()
-    found = json.loads(text)
-    return tuple(
-        from_json(one, f"sample {sample}") for one in (found if isinstance(found, list) else [found])
-    )
-
-
 def _to_row(standing: Standing) -> dict[str, Any]:
-    sample = standing.sample
-    rows = [row.to_json() for row in standing.rows]
-    text = json.dumps(rows[0] if len(rows) == 1 else rows, ensure_ascii=False)
+    sample, row = standing.sample, standing.row
     return {
         "pipeline": sample.pipeline.value,
         "number": sample.index,
         "id": sample.id,
         "state": standing.state.value,
         "reason": standing.reason,
-        "row": text if rows else None,
+        "row": None if row is None else json.dumps(row.to_json(), ensure_ascii=False),
     }
 
 

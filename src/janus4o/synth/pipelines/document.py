@@ -7,7 +7,8 @@ Stage 1 writes what stands on the page, stage 2 the prompt of a page with room f
 from __future__ import annotations
 
 from janus4o.records import Provenance, Row
-from janus4o.synth import documents, shares, writing
+from janus4o.synth import documents, writing
+from janus4o.synth.attributes import draw_share
 from janus4o.synth.calls import Calls
 from janus4o.synth.checks import check_not_flat, check_picture
 from janus4o.synth.documents import CATEGORIES, Content, Template
@@ -16,20 +17,22 @@ from janus4o.synth.setting import Setting
 from janus4o.synth.writing import Answer
 
 
-async def make(sample: Sample, calls: Calls, setting: Setting) -> tuple[Row, ...]:
+async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     """A text-to-image row.
 
     Raises:
         Rejected, TeacherRefused, CallFailed
     """
-    drawn = shares.draw_document(sample, setting)
-    theme, font = drawn.theme, drawn.font
+    rng, words = sample.rng("document"), setting.documents
+    theme = words.themes[rng.integers(len(words.themes))]
+    font = words.fonts[rng.integers(len(words.fonts))]
+    kinds = {kind: share for kind, share in sorted(setting.document.types.items()) if share > 0}
     if setting.document.category == "planned":
-        content, asked_content = await _content(calls, setting, drawn.type, theme)
-        template, asked_template = await _template(calls, setting, theme, font, (drawn.type,))
+        drawn = draw_share(rng, kinds)
+        content, asked_content = await _content(calls, setting, drawn, theme)
+        template, asked_template = await _template(calls, setting, theme, font, (drawn,))
     else:
-        kinds = tuple(kind for kind in CATEGORIES if setting.document.types.get(kind, 0) > 0)
-        template, asked_template = await _template(calls, setting, theme, font, kinds)
+        template, asked_template = await _template(calls, setting, theme, font, tuple(kinds))
         content, asked_content = await _content(calls, setting, template.value.type, theme)
     calls.reach(State.WRITTEN)
     kind = template.value.type
@@ -39,7 +42,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> tuple[Row, ...
     pixels = check_picture(painted.picture.data, setting.exact_size)
     check_not_flat(pixels)
     setting.inspector.check_caption(prompt, pixels)
-    row = Row(
+    return Row(
         input_prompt=prompt,
         output_image=painted.name,
         output_image_resolution=(pixels.shape[1], pixels.shape[0]),
@@ -62,7 +65,6 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> tuple[Row, ...
             templates=setting.prompts.stamps(f"document_{kind}", "document_template"),
         ),
     )
-    return (row,)
 
 
 async def _content(
@@ -77,8 +79,6 @@ async def _template(
     calls: Calls, setting: Setting, theme: str, font: str, kinds: tuple[str, ...]
 ) -> tuple[Answer[Template], str]:
     categories = ", ".join(CATEGORIES[kind] for kind in kinds)
-    asked = setting.prompts.fill(
-        "document_template", theme=theme, font=font, categories=categories
-    )
+    asked = setting.prompts.fill("document_template", theme=theme, font=font, categories=categories)
     form = documents.template_form(theme, kinds)
     return await writing.fill_in(calls, setting, "template", asked, form), asked
