@@ -173,6 +173,24 @@ class Teachers(_Strict):
         return value
 
 
+class Pictures(_Strict):
+    """Pictures that are there already, taken in an order drawn from the seed.
+
+    path: of a folder; of one file or a folder of files for Parquet and WebDataset; "owner/name" or
+        "owner/name@revision" for the hub.
+    format: `folder` of picture files; `parquet`; `webdataset`, plain tars; `allava`, the folder
+        with `allava_laion/` or `allava_vflan/` in it; `hub`, a data set whose files are one of
+        these.
+    column: of Parquet files, where the pictures are.
+    files: of a hub data set, which files to fetch.
+    """
+
+    path: str = Field(min_length=1)
+    format: Literal["folder", "parquet", "webdataset", "allava", "hub"] = "folder"
+    column: str = "image"
+    files: str = "**/*.parquet"
+
+
 class TextToImage(_Strict):
     """Prompt-first text-to-image samples."""
 
@@ -188,8 +206,51 @@ class TextToImage(_Strict):
     repeated: Share = Field(0.5, description="how often a lone category is asked for 2–4 times")
 
 
+class ImageFirst(_Strict):
+    """Text-to-image samples whose prompt describes a picture that is there already."""
+
+    count: int = Field(0, ge=0, description="rows wanted")
+    pictures: Pictures | None = Field(None, description="what is described")
+    keep: Literal["regenerated", "original", "both"] = Field(
+        "regenerated",
+        description="which picture stands beside the sentence: the one painted from it, the one it "
+        "describes, or both in turn, each in a row with a sentence of its own",
+    )
+
+
+class Document(_Strict):
+    """Text-to-image samples of pages with text on them."""
+
+    count: int = Field(0, ge=0, description="rows wanted")
+    types: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=lambda: {
+            "slide": 1.0,
+            "paper": 1.0,
+            "document": 1.0,
+            "infographic": 1.0,
+            "poster": 1.0,
+        },
+        description="relative share of each type",
+    )
+    category: Literal["planned", "chosen"] = Field(
+        "planned",
+        description="`planned`: the type comes from the shares; `chosen`: the writer chooses the "
+        "one that suits the theme, as in the paper, and the shares only say which it may choose",
+    )
+    vocabulary: str | None = Field(
+        None, description="YAML file of themes and fonts; None is the shipped one"
+    )
+
+
 class Editing(_Strict):
-    """Editing samples over drawn sources."""
+    """Editing samples.
+
+    sources: what is edited. `drawn`: a picture of its own for each edit; `rows`: the text-to-image
+        pictures of this run; `pictures`: photographs or other pictures that are there already.
+    two_sources: how often an edit is given a second picture to take something from.
+    conditions: relative share of each kind of conditioning picture that the two tasks of
+        structured generation start from.
+    """
 
     count: int = Field(8000, ge=0, description="rows wanted")
     instruction: Literal["imperative", "descriptive"] = Field(
@@ -205,6 +266,12 @@ class Editing(_Strict):
             "attribute_manipulation": 1.0,
         },
         description="relative share of each editing task",
+    )
+    sources: Literal["drawn", "rows", "pictures"] = "drawn"
+    pictures: Pictures | None = Field(None, description="for `sources: pictures`")
+    two_sources: Share = 0.0
+    conditions: dict[str, float] = Field(
+        default_factory=lambda: {"sketch": 1.0, "line_art": 1.0, "edges": 1.0}
     )
 
 
@@ -222,8 +289,13 @@ class Synthesis(_Strict):
     vocabulary: str | None = Field(
         None, description="YAML file of what the open world is asked for; None is the shipped one"
     )
+    prompts: str | None = Field(
+        None, description="folder of templates that take the place of shipped ones of the same name"
+    )
     hold_out: bool = True
     text_to_image: TextToImage = TextToImage()
+    image_first: ImageFirst = ImageFirst()
+    document: Document = Document()
     editing: Editing = Editing()
     concurrency: int = Field(8, ge=1, le=10_000)
     budget_usd: float | None = Field(None, ge=0)
@@ -336,13 +408,24 @@ class Recipe(_Strict):
     def content(self) -> dict[str, Any]:
         """What determines the samples: teachers, seed, and of synthesis all but counts and limits."""
         synthesis = self.synthesis.model_dump(mode="json")
-        # The vocabulary counts by what is in it, not by where it lies.
-        for key in ("concurrency", "budget_usd", "vocabulary"):
+        # Files count by what is in them, not by where they lie; pipelines besides the first two
+        # by themselves, so that one can be added to a run.
+        for key in (
+            "concurrency",
+            "budget_usd",
+            "vocabulary",
+            "prompts",
+            "image_first",
+            "document",
+        ):
             synthesis.pop(key)
         synthesis["text_to_image"].pop("count")
-        synthesis["editing"].pop("count")
-        if self.synthesis.editing.instruction == "imperative":
-            synthesis["editing"].pop("instruction")  # as it was before there was a choice
+        for key in ("count", "pictures"):
+            synthesis["editing"].pop(key)
+        defaults = Editing().model_dump(mode="json")
+        for key in ("instruction", "sources", "two_sources", "conditions"):
+            if synthesis["editing"][key] == defaults[key]:
+                synthesis["editing"].pop(key)  # as it was before there was a choice
         teachers = self.teachers.model_dump(mode="json")
         for role in ("writer", "painter"):
             if isinstance(teachers[role], dict):
@@ -354,6 +437,13 @@ class Recipe(_Strict):
             "teachers": teachers,
             "synthesis": synthesis,
         }
+
+    def content_of(self, pipeline: Literal["image_first", "document"]) -> dict[str, Any]:
+        """What determines the samples of this pipeline besides."""
+        section: dict[str, Any] = getattr(self.synthesis, pipeline).model_dump(mode="json")
+        for key in ("count", "pictures", "vocabulary"):
+            section.pop(key, None)
+        return section
 
 
 _SHORT_FLOAT = ("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"))

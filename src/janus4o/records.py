@@ -23,13 +23,14 @@ class Provenance(BaseModel):
 
     Attributes:
         id: sample id.
-        pipeline: "prompt_first" or "editing".
+        pipeline: "prompt_first", "image_first", "document" or "editing".
         task: what was asked for: GenEval-like kind or editing task.
         attributes: sampled attributes, as asked for.
         write_prompt: the exact text sent to the writer.
         writer, painter: the model names the servers returned.
         seed: seed sent to the teachers.
         checks: check name → result.
+        templates: template of the writer's requests → "version/hash of its text".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +44,7 @@ class Provenance(BaseModel):
     painter: str
     seed: int
     checks: dict[str, Any] = Field(default_factory=dict)
+    templates: dict[str, str] = Field(default_factory=dict)
 
 
 class Row(BaseModel):
@@ -75,7 +77,10 @@ class Row(BaseModel):
         out["output_image"] = self.output_image
         out["output_image_resolution"] = list(self.output_image_resolution)
         if self.provenance is not None:
-            out["provenance"] = self.provenance.model_dump(mode="json")
+            made = self.provenance.model_dump(mode="json")
+            if not made["templates"]:
+                del made["templates"]
+            out["provenance"] = made
         return out
 
 

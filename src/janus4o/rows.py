@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import overload
@@ -204,7 +204,7 @@ def _index_archives(folder: Path, family: str) -> tuple[dict[str, Span], list[st
         try:
             with tarfile.open(archive, "r:") as tar:
                 for member in tar:
-                    fault = _fault(member, length, spans)
+                    fault = find_member_fault(member, length, spans)
                     if fault:
                         problems.append(f"{archive.name}: member {member.name!r} {fault}")
                     elif not member.isdir():
@@ -215,7 +215,7 @@ def _index_archives(folder: Path, family: str) -> tuple[dict[str, Span], list[st
     return spans, problems
 
 
-def _fault(member: tarfile.TarInfo, length: int, seen: dict[str, Span]) -> str:
+def find_member_fault(member: tarfile.TarInfo, length: int, seen: Container[str]) -> str:
     """Why a member is refused; empty for one that is fine."""
     if not _is_inside(member.name):
         return "points outside the archive"

@@ -22,17 +22,16 @@ from janus4o.exchange import PaintReply, PaintRequest, Picture, WriteReply, Writ
 from janus4o.images import save_png
 from janus4o.recipe import Recipe, load
 from janus4o.rows import open_rows
-from janus4o.synth import vocabulary, writing
+from janus4o.synth import forms, vocabulary
 from janus4o.synth.plan import plan
 from janus4o.synth.prompts import TASK_MEANINGS
 from janus4o.synth.runner import run
 from janus4o.synth.sample import name_samples
-from janus4o.synth.setting import NO_TOOL
 from janus4o.synth.taxonomy import values
 
 Ask = Callable[..., Recipe]
 Serve = Callable[..., Any]
-TASKS = {task: 1.0 for task in TASK_MEANINGS if task not in NO_TOOL}
+TASKS = {task: 1.0 for task in TASK_MEANINGS if task != "from_condition_map"}
 
 
 def open_synthesis(**more: Any) -> dict[str, Any]:
@@ -104,7 +103,8 @@ def test_descriptive_instructions_are_the_papers_and_say_so(
             return await super().write(request)
 
     server = serve(writer=Describer(), painter=Dauber())
-    editing = {"count": 4, "tasks": TASKS, "instruction": "descriptive"}
+    tasks = {task: share for task, share in TASKS.items() if task != "from_line_art"}
+    editing = {"count": 4, "tasks": tasks, "instruction": "descriptive"}
     recipe = ask(server.url, **open_synthesis(editing=editing))
     staff = hire(recipe)
     run(recipe, tmp_path, staff.writer, staff.painter)
@@ -167,8 +167,11 @@ def test_a_malformed_answer_is_shown_to_its_writer_once(
     ],
 )
 def test_answers_are_checked(answer: str, fault: str) -> None:
-    text, found = writing.read(answer)
-    assert (fault in found) if fault else (text, found) == ("a red circle", "")
+    if not fault:
+        assert forms.read(answer, forms.TEXT) == "a red circle"
+        return
+    with pytest.raises(forms.Malformed, match=fault):
+        forms.read(answer, forms.TEXT)
 
 
 def test_all_dimensions_are_asked_for_and_people_have_no_colour(ask: Ask) -> None:
@@ -209,11 +212,22 @@ def test_the_offline_teacher_says_that_it_cannot(ask: Ask) -> None:
         )
 
 
-@pytest.mark.parametrize("task", NO_TOOL)
-def test_a_task_without_a_tool_is_refused_by_name(ask: Ask, task: str) -> None:
-    recipe = ask("http://x/v1", world="open", editing={"count": 1, "tasks": {task: 1.0}})
+@pytest.mark.parametrize(
+    ("task", "conditions", "says"),
+    [
+        ("from_condition_map", {}, "no tool yet that estimates depth"),
+        ("from_line_art", {"pose": 1.0}, "pose: there is no tool yet"),
+        ("from_line_art", {"edge": 1.0}, "unknown kind 'edge'"),
+        ("from_line_art", {"edges": 0.0}, "no kind of conditioning picture"),
+    ],
+)
+def test_what_has_no_tool_is_refused_by_name(
+    ask: Ask, task: str, conditions: dict[str, float], says: str
+) -> None:
+    editing = {"count": 1, "tasks": {task: 1.0}, "conditions": conditions}
+    recipe = ask("http://x/v1", world="open", editing=editing)
     staff = hire(recipe)
-    with pytest.raises(RecipeError, match="no tool yet"):
+    with pytest.raises(RecipeError, match=says):
         plan(recipe, staff.writer, staff.painter)
 
 

@@ -15,12 +15,17 @@ WHICH_BACKGROUND = "what colour is the background?"
 
 
 def describe_in_words(scene: Scene) -> str:
-    """The plainest full caption: 'a red circle in the top left corner on a pink background'.
+    """The plainest full caption: 'a red circle in the top left corner on a pink background'."""
+    return captions(worth_saying(scene))[0]
 
-    Style, lighting and shot are said only where they are not the plain ones; 'in the middle' never.
+
+def worth_saying(scene: Scene) -> Wanted:
+    """What a caption says of a scene.
+
+    Style, lighting and shot only where they are not the plain ones; 'in the middle' never.
     """
     full = wanted_of(scene)
-    plain = Wanted(
+    return Wanted(
         full.groups,
         full.relation,
         full.background,
@@ -29,7 +34,6 @@ def describe_in_words(scene: Scene) -> str:
         None if scene.shot.value == "medium" else full.shot,
         None if full.slot is Slot.CENTRE else full.slot,
     )
-    return captions(plain)[0]
 
 
 def questions(scene: Scene) -> list[tuple[str, str]]:

@@ -5,6 +5,9 @@ API would. The writer reads the two labelled lines of the synthesis templates, a
 
     Attributes: {"objects": [{"category": "circle", "count": 2, "colour": null}], "background": ...}
     Task: element_manipulation
+
+and those of documents (`Document:` or `Categories:`, `Font:`, `Theme:`). A request that begins with
+"Describe the main content" is answered with a caption of the picture, if it shows a sketch scene.
 """
 
 from __future__ import annotations
@@ -33,11 +36,13 @@ from janus4o.exchange import (
 )
 from janus4o.images import open_image, save_png
 from janus4o.sketch import detect, exam
+from janus4o.sketch.answers import worth_saying
 from janus4o.sketch.captions import caption, parse_shown
-from janus4o.sketch.document import draw_document, is_document, parse_document
+from janus4o.sketch.document import Document, draw_document, is_document, parse_document
 from janus4o.sketch.edit import EditTask
 from janus4o.sketch.edit_sampling import sample
 from janus4o.sketch.instructions import instruction, parse_instruction
+from janus4o.sketch.pages import MERGED_MARK, read_merged, write_content, write_template
 from janus4o.sketch.phrases import UnknownWord
 from janus4o.sketch.render import Pixels
 from janus4o.sketch.scene import (
@@ -55,6 +60,7 @@ from janus4o.sketch.wanted import MAX_OBJECTS, Group, Relation, Wanted, World, i
 
 ATTRIBUTES_MARK = "Attributes:"
 TASK_MARK = "Task:"
+DESCRIBE_MARK = "Describe the main content"
 DEFAULT_SIZE = 128
 SIDES = range(32, 2049, 32)
 """Sides of a scene in pixels that can be asked for."""
@@ -98,9 +104,27 @@ class SketchWriter(_Teacher):
         task = _labelled(request.prompt, TASK_MARK)
         if task is not None:
             return self._instruction(task, request.pictures, rng)
+        if request.prompt.startswith(DESCRIBE_MARK):
+            return self._description(request.pictures, rng)
+        theme = _labelled(request.prompt, "Theme:")
+        if theme is not None:
+            return _page(request.prompt, theme, rng)
         raise Declined(
             "unreadable_prompt", f"no line begins with {ATTRIBUTES_MARK!r} or {TASK_MARK!r}"
         )
+
+    def _description(self, pictures: tuple[Picture, ...], rng: np.random.Generator) -> str:
+        """A caption of everything a picture shows that is not plain."""
+        if len(pictures) != 1:
+            raise Declined("unsuitable_source", f"{len(pictures)} pictures instead of one")
+        found = detect.scene(_pixels(pictures[0].data))
+        if found.scene is None or not found.scene.items:
+            raise Declined(
+                "not_a_sketch",
+                "the offline writer describes sketch scenes, not photographs or other pictures: "
+                f"{found.reason or 'the scene is empty'}",
+            )
+        return caption(worth_saying(found.scene), rng)
 
     def _instruction(
         self, name: str, pictures: tuple[Picture, ...], rng: np.random.Generator
@@ -143,9 +167,8 @@ class SketchPainter(_Teacher):
         return PaintReply(Picture(save_png(image)), self.name, Usage(images=1))
 
     def _draw(self, request: PaintRequest) -> Image.Image:
-        if is_document(request.prompt):
-            size = request.size or (4 * DEFAULT_SIZE, 4 * DEFAULT_SIZE)
-            return draw_document(parse_document(request.prompt), size)
+        if (document := wanted_document(request.prompt)) is not None:
+            return draw_document(document, request.size or (4 * DEFAULT_SIZE, 4 * DEFAULT_SIZE))
         wanted, view = parse_shown(request.prompt)
         rng = np.random.default_rng([request.seed, zlib.crc32(request.prompt.encode())])
         avoid = None if exam.held_out(wanted) else self.avoid
@@ -164,6 +187,24 @@ class SketchPainter(_Teacher):
         source = _seen(pixels, operation.source_view)
         size = request.size or (pixels.shape[1], pixels.shape[0])
         return Image.fromarray(show(operation.apply(source), operation.target_view, _side(size)))
+
+
+def wanted_document(prompt: str) -> Document | None:
+    """The document a prompt asks for; None where it asks for a scene, PromptError for neither."""
+    if MERGED_MARK in prompt:
+        return read_merged(prompt)
+    return parse_document(prompt) if is_document(prompt) else None
+
+
+def _page(prompt: str, theme: str, rng: np.random.Generator) -> str:
+    """One of the two stages of a document."""
+    document, font = _labelled(prompt, "Document:"), _labelled(prompt, "Font:")
+    categories = _labelled(prompt, "Categories:")
+    if document is not None:
+        return write_content(document, theme, rng)
+    if categories is not None and font is not None:
+        return write_template(categories, font, theme, rng)
+    raise Declined("unreadable_prompt", "no line begins with 'Document:' or 'Categories:'")
 
 
 def source_view(task: EditTask) -> View:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +111,16 @@ def draw(
         composition=maybe(shares.composition, values(taxonomy.composition)) if k == 2 else None,
         layout=maybe(shares.background, values(taxonomy.layout)),
     )
+
+
+def draw_share(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
+    """One of the names, by their shares, which need not add up to 1."""
+    at = rng.random() * sum(shares.values())
+    for name, share in shares.items():
+        at -= share
+        if at < 0:
+            return name
+    return name
 
 
 def largest_count(taxonomy: Taxonomy, max_categories: int) -> int:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from janus4o.errors import BudgetStop, ImageError, Interrupted, Janus4oError, Refused
 from janus4o.exchange import (
     Painter,
@@ -24,7 +27,7 @@ from janus4o.exchange import (
     WriteReply,
     WriteRequest,
 )
-from janus4o.images import MEDIA_TYPES, kind_of
+from janus4o.images import MEDIA_TYPES, kind_of, open_image
 from janus4o.ledger.budget import Budget
 from janus4o.ledger.journal import Attempt, Sent, Status, request_hash
 from janus4o.ledger.limits import LEAVING, Call, Pace
@@ -41,6 +44,7 @@ SERVED = "served"
 """Fact of the store: role → the model name its server answers with."""
 
 Turn = AbstractAsyncContextManager[Call | None]
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,20 @@ class Calls:
     def __init__(self, sample: Sample, teachers: Teachers) -> None:
         self.sample = sample
         self._teachers = teachers
+
+    def keep(self, data: bytes) -> str:
+        """Stores a picture nobody was asked for and returns its name; on disk before its row is.
+
+        Raises:
+            ImageError: not a PNG, JPEG or WebP.
+        """
+        return self._teachers.store.blobs.put(data, durable=False)
+
+    def picture(self, name: str) -> tuple[Picture, Pixels]:
+        """A stored picture, and decoded: uint8 RGB [H, W, 3]; raises DataError where it is gone."""
+        data = self._teachers.store.blobs.read(name)
+        picture = Picture(data, MEDIA_TYPES[kind_of(data)])
+        return picture, np.asarray(open_image(data), np.uint8)
 
     def reach(self, state: State) -> None:
         """The sample got this far."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -14,7 +13,7 @@ from janus4o.rows import IMPORTED_FILE, ROWS_FILE
 from janus4o.synth.sample import content_of
 from janus4o.synth.store import STORE_NAME, Store
 
-SHARED = ("blobs", ROWS_FILE.parts[0], "codes")
+LINKED = ("blobs", ROWS_FILE.parts[0], "codes")
 """Folders whose files are replaced, never written into, so that two runs can share them."""
 
 
@@ -58,10 +57,9 @@ def _agree(folder: Path, recipe: Recipe) -> bool:
     with files.lock(folder):
         store = Store(folder)
         try:
-            known = store.fact("content")
+            return not store.differences(content_of(recipe))
         finally:
             store.close()
-    return known is None or bool(known == json.loads(json.dumps(content_of(recipe))))
 
 
 def _take_over(source: Path, folder: Path) -> None:
@@ -76,7 +74,7 @@ def _take_over(source: Path, folder: Path) -> None:
                 store.copy(part / STORE_NAME)
             finally:
                 store.close()
-        for name in SHARED:
+        for name in LINKED:
             if (source / name).is_dir():
                 shutil.copytree(source / name, part / name, copy_function=_link)
         files.sync_filesystem(part)

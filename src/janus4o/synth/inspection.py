@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from janus4o.errors import PromptError
 from janus4o.sketch import detect, exam, grammar, judge
 from janus4o.sketch.captions import parse_shown
+from janus4o.sketch.document import draw_document
 from janus4o.sketch.edit import apply
 from janus4o.sketch.scene import Colour, Scene, Shape
+from janus4o.sketch.teacher import wanted_document
 from janus4o.sketch.view import View
 from janus4o.sketch.wanted import Group, Wanted, unmet
 from janus4o.synth.attributes import Attributes
@@ -48,6 +52,12 @@ class SketchInspector:
 
     def check_caption(self, caption: str, pixels: Pixels) -> None:
         try:
+            document = wanted_document(caption)
+            if document is not None:
+                size = (pixels.shape[1], pixels.shape[0])
+                if not np.array_equal(np.asarray(draw_document(document, size)), pixels):
+                    raise Rejected("shows_prompt: the page is not the one asked for")
+                return
             wanted, view = parse_shown(caption)
         except PromptError as error:
             raise Rejected(f"shows_prompt: {error.message}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,8 +109,7 @@ def plan(
             tasks[editing.draw_task(names.sample(Pipeline.EDITING, index), setting)] += 1
     decay = recipe.synthesis.text_to_image.category_decay
     largest = attributes.largest_count(setting.taxonomy, setting.max_categories)
-    t2i, edits = wanted[Pipeline.PROMPT_FIRST], wanted[Pipeline.EDITING]
-    calls = t2i + 2 * edits
+    writes, paints = (sum(counts) for counts in zip(*_calls(setting, wanted).values(), strict=True))
     width, height = setting.size
     most, likely = cost(recipe, setting, writer, painter)
     served = isinstance(painter, Priced)
@@ -122,8 +122,8 @@ def plan(
         max_categories=largest,
         mass_cut=categories.mass_cut(decay, largest),
         kept_out=1 - kinds.total() / DRAWS,
-        write_calls=calls,
-        paint_calls=calls,
+        write_calls=writes,
+        paint_calls=paints,
         cost_usd=most,
         likely_usd=likely,
         prices_wanted=[
@@ -131,11 +131,11 @@ def plan(
             for role, teacher in (("writer", writer), ("painter", painter))
             if (line := _price_line(role, teacher, setting))
         ],
-        seconds=_seconds(recipe, calls),
+        seconds=_seconds(recipe, writes, paints),
         budget_usd=recipe.synthesis.budget_usd,
-        pictures=calls,
+        pictures=paints,
         disk_bytes=round(
-            calls * width * height * (SERVED_BYTES_PER_PIXEL if served else BYTES_PER_PIXEL)
+            paints * width * height * (SERVED_BYTES_PER_PIXEL if served else BYTES_PER_PIXEL)
         ),
     )
 
@@ -148,14 +148,13 @@ def cost(
     recipe: Recipe, setting: Setting, writer: Writer, painter: Painter
 ) -> tuple[float | None, float | None]:
     """US dollars: at most, and likely; refused and rejected samples, made up for, come on top."""
-    wanted = wanted_rows(recipe)
-    t2i, edits = wanted[Pipeline.PROMPT_FIRST], wanted[Pipeline.EDITING]
     most = likely = 0.0
+    calls, requests = _calls(setting, wanted_rows(recipe)), _requests(setting)
     for count, teacher, request in (
-        (t2i + edits, writer, _requests(setting)[0]),
-        (edits, writer, _requests(setting)[1]),
-        (t2i + edits, painter, _requests(setting)[2]),
-        (edits, painter, _requests(setting)[3]),
+        (calls["text"][0], writer, requests[0]),
+        (calls["picture"][0], writer, requests[1]),
+        (calls["text"][1], painter, requests[2]),
+        (calls["picture"][1], painter, requests[3]),
     ):
         price = _price(teacher, request)
         if price is None:
@@ -165,11 +164,32 @@ def cost(
     return most, likely
 
 
+def _calls(setting: Setting, wanted: Mapping[Pipeline, int]) -> dict[str, tuple[int, int]]:
+    """Calls to write and to paint, at least: those about text alone, and those with pictures."""
+    prompts, edits = wanted[Pipeline.PROMPT_FIRST], wanted[Pipeline.EDITING]
+    described, documents = wanted.get(Pipeline.IMAGE_FIRST, 0), wanted.get(Pipeline.DOCUMENT, 0)
+    kept = {"regenerated": 0, "original": described, "both": described // 2}
+    drawn = edits if setting.editing.sources == "drawn" else 0
+    seconds = round(drawn * setting.editing.two_sources)
+    return {
+        "text": (
+            prompts + 2 * documents + drawn + seconds,
+            prompts + documents + described - kept[setting.image_first.keep] + drawn + seconds,
+        ),
+        "picture": (described + edits, edits),
+    }
+
+
 def _requests(setting: Setting) -> tuple[WriteRequest, WriteRequest, PaintRequest, PaintRequest]:
     """Requests as long as they come: a prompt, an instruction, a picture, an edit."""
     things = tuple(attributes.Thing("a long name of it", 4, "light blue") for _ in range(5))
-    asked = prompts.prompt_first(attributes.Attributes(things, *["some long words"] * 5))
-    instructed = max((prompts.editing(task) for task in prompts.TASK_MEANINGS), key=len)
+    texts = setting.prompts
+    asked = max(
+        texts.prompt_first(attributes.Attributes(things, *["some long words"] * 5)),
+        texts.templates["document_template"].text if setting.document.count else "",
+        key=len,
+    )
+    instructed = max((texts.editing(task) for task in prompts.TASK_MEANINGS), key=len)
     source = Picture(save_png(Image.new("RGB", setting.size)))
     written = "some words of a prompt " * 20
     return (
@@ -194,12 +214,12 @@ def _price_line(role: str, teacher: Writer | Painter, setting: Setting) -> str:
     return f"teachers.{role}.price: {{input: ?, image_input: ?, output: ?, picture: {{any: ?}}}}"
 
 
-def _seconds(recipe: Recipe, calls: int) -> float:
+def _seconds(recipe: Recipe, writes: int, paints: int) -> float:
     """At the recipe's concurrency, or as fast as its limits a minute allow if that is slower."""
     busy, bound = 0.0, 0.0
-    for server, each in (
-        (recipe.teachers.writer, WRITE_SECONDS),
-        (recipe.teachers.painter, PAINT_SECONDS),
+    for server, each, calls in (
+        (recipe.teachers.writer, WRITE_SECONDS, writes),
+        (recipe.teachers.painter, PAINT_SECONDS, paints),
     ):
         if not isinstance(server, Server):
             bound += calls * SKETCH_SECONDS  # computed here, whatever the concurrency

@@ -1,38 +1,43 @@
-"""The texts sent to writers. Changing one makes other samples: `DIGEST` is part of every sample id.
+"""The texts sent to writers: versioned template files, the shipped ones or a folder of one's own.
 
+A file begins with `version: …`, a blank line follows, then the text with its placeholders in
+braces. Texts count into every sample id that depends on them: changing one makes other samples.
 What was drawn stands on a line of its own as JSON, so that a language model and the offline
 writer read the same thing.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
+from janus4o.errors import RecipeError
 from janus4o.synth.attributes import Attributes
 
-PROMPT_FIRST = """\
-Write one prompt for an image generation model: a single coherent English description of one \
-picture. Use every attribute below that is not null, keep counts, colours and relations exactly as \
-given, and add no further objects. Answer with the prompt alone, on one line.
-Attributes: {attributes}"""
+FOLDER = Path(__file__).with_name("templates")
 
-EDITING = """\
-Look at the attached picture and write one instruction that asks an image editing model to change \
-it. The instruction must belong to the task below, name what is to change so that it cannot be \
-mistaken for anything else in the picture, and be possible for this very picture. Answer with the \
-instruction alone, on one line.
-Task: {task}
-Meaning: {meaning}"""
-
-DESCRIPTIVE = """\
-Look at the attached picture and write one sentence for an image generation model. It is a complete, \
-well-built English sentence, concise and descriptive, and catches the essence, the mood and the main \
-things to be seen in the picture. Below stands a base task: work it into the sentence where that comes \
-naturally. It is optional and comes second; where it does not fit or would make the sentence clumsy or \
-long, leave it aside and write the best sentence about the picture itself. Answer with this one sentence \
-and nothing else: no explanation, no introduction, no list.
-Base task: {meaning}"""
+PLACEHOLDERS: dict[str, frozenset[str]] = {
+    "prompt_first": frozenset({"attributes"}),
+    "image_first": frozenset(),
+    "document_slide": frozenset({"theme"}),
+    "document_paper": frozenset({"theme"}),
+    "document_document": frozenset({"theme"}),
+    "document_infographic": frozenset({"theme"}),
+    "document_poster": frozenset({"theme"}),
+    "document_template": frozenset({"theme", "font", "categories"}),
+    "editing": frozenset({"task", "meaning"}),
+    "editing_descriptive": frozenset({"meaning"}),
+    "editing_condition": frozenset({"task", "meaning", "condition"}),
+    "editing_two_sources": frozenset({"task", "meaning"}),
+    "repair": frozenset({"asked", "answer", "fault", "keys"}),
+}
+"""Template → the placeholders it must hold, each at least once, and no others."""
 
 TASK_MEANINGS = {
     "inpainting_replacement": "replace one object by another in its place",
@@ -52,27 +57,113 @@ TASK_MEANINGS = {
 }
 """Editing task → what it asks for, in words."""
 
-DIGEST = hashlib.sha256(
-    json.dumps([PROMPT_FIRST, EDITING, TASK_MEANINGS], sort_keys=True).encode()
-).hexdigest()[:16]
+_PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
-def prompt_first(attributes: Attributes) -> str:
-    """The request for a text-to-image prompt."""
-    line = json.dumps(attributes.to_json(), ensure_ascii=False)
-    return PROMPT_FIRST.replace("{attributes}", line)
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One text and its version."""
+
+    name: str
+    version: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        return _hash(self.text)
+
+    @property
+    def stamp(self) -> str:
+        """ "version/hash", for provenance."""
+        return f"{self.version}/{self.digest}"
+
+    def fill(self, **words: str) -> str:
+        """The text with its placeholders replaced; what is put in is not searched for others."""
+        return _PLACE.sub(lambda found: words[found[1]], self.text)
 
 
-DESCRIPTIVE_DIGEST = hashlib.sha256(DESCRIPTIVE.encode()).hexdigest()[:16]
-"""Part of the ids of samples that use it."""
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """A whole set of templates; `own` says that some come from a user's folder."""
+
+    templates: Mapping[str, Template]
+    own: bool = False
+
+    def fill(self, name: str, **words: str) -> str:
+        return self.templates[name].fill(**words)
+
+    def prompt_first(self, attributes: Attributes) -> str:
+        """The request for a text-to-image prompt."""
+        line = json.dumps(attributes.to_json(), ensure_ascii=False)
+        return self.fill("prompt_first", attributes=line)
+
+    def editing(self, task: str, template: str = "editing", **words: str) -> str:
+        """The request for an editing instruction; the source picture goes with it."""
+        return self.fill(template, task=task, meaning=TASK_MEANINGS[task], **words)
+
+    def stamps(self, *names: str) -> dict[str, str]:
+        """Template → "version/hash", for provenance."""
+        return {name: self.templates[name].stamp for name in names}
+
+    def digest(self, *names: str) -> str:
+        """Of some templates and the tasks' meanings: part of the ids of samples that use them."""
+        texts = [self.templates[name].text for name in names]
+        return _hash(json.dumps([*texts, TASK_MEANINGS], sort_keys=True))
 
 
-def editing(task: str, descriptive: bool = False) -> str:
-    """The request for an editing instruction; the source picture goes with it.
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    Args:
-        descriptive: in the paper's form, in which the task is optional.
+
+@cache
+def read(folder: str | None = None) -> Prompts:
+    """The shipped set, or a folder's files in place of those of the same name.
+
+    Raises:
+        RecipeError: no such folder, a file of an unknown name, without version, or with other
+            placeholders than its name asks for.
     """
-    if descriptive:
-        return DESCRIPTIVE.replace("{meaning}", TASK_MEANINGS[task])
-    return EDITING.replace("{task}", task).replace("{meaning}", TASK_MEANINGS[task])
+    shipped = {name: _read(FOLDER / f"{name}.txt", name) for name in PLACEHOLDERS}
+    if folder is None:
+        return Prompts(shipped)
+    path = Path(folder)
+    if not path.is_dir():
+        raise RecipeError(
+            f"synthesis.prompts: there is no folder {folder!r}",
+            f"copy the shipped ones from {FOLDER.name}/ and change them",
+        )
+    own = {file.stem: _read(file, file.stem) for file in sorted(path.glob("*.txt"))}
+    if not own:
+        raise RecipeError(f"synthesis.prompts: {folder!r} holds no .txt file", _known(PLACEHOLDERS))
+    return Prompts({**shipped, **own}, own=True)
+
+
+def _read(path: Path, name: str) -> Template:
+    where = f"synthesis.prompts: {path.name!r}"
+    if name not in PLACEHOLDERS:
+        close = difflib.get_close_matches(name, PLACEHOLDERS, 1)
+        hint = f"did you mean '{close[0]}.txt'?" if close else _known(PLACEHOLDERS)
+        raise RecipeError(f"{where} is no template of a known name", hint)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{where} cannot be read: {error}", "save it as UTF-8") from None
+    head, _, body = text.partition("\n\n")
+    key, _, version = head.partition(":")
+    if key != "version" or not version.strip() or "\n" in head or not body.strip():
+        raise RecipeError(
+            f"{where} does not begin with a version", "first 'version: 1', a blank line, the text"
+        )
+    found, wanted = set(_PLACE.findall(body)), PLACEHOLDERS[name]
+    if found != wanted:
+        said = [f"lacks {{{one}}}" for one in sorted(wanted - found)]
+        said += [f"has no use for {{{one}}}" for one in sorted(found - wanted)]
+        raise RecipeError(
+            f"{where} {' and '.join(said)}",
+            f"its placeholders are {', '.join(f'{{{one}}}' for one in sorted(wanted)) or 'none'}",
+        )
+    return Template(name, version.strip(), body.rstrip("\n"))
+
+
+def _known(names: Iterable[str]) -> str:
+    return f"known names: {', '.join(f'{name}.txt' for name in names)}"

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from janus4o import files
@@ -29,8 +29,8 @@ from janus4o.rows import ROWS_FILE
 from janus4o.synth.batches import Desk
 from janus4o.synth.calls import Calls, Teachers
 from janus4o.synth.checks import Anything, Inspector
-from janus4o.synth.dataset import write_dataset
-from janus4o.synth.pipelines import editing, prompt_first
+from janus4o.synth.dataset import accepted, write_dataset
+from janus4o.synth.pipelines import document, editing, image_first, prompt_first
 from janus4o.synth.sample import (
     CallFailed,
     Pipeline,
@@ -45,6 +45,12 @@ from janus4o.synth.sample import (
 from janus4o.synth.setting import Setting, setting_of
 from janus4o.synth.store import Store
 
+MAKERS = {
+    Pipeline.PROMPT_FIRST: prompt_first.make,
+    Pipeline.IMAGE_FIRST: image_first.make,
+    Pipeline.DOCUMENT: document.make,
+    Pipeline.EDITING: editing.make,
+}
 MAX_BARREN = 1000
 """Samples in a row that may come to nothing before the run is stopped."""
 MAX_FAILED = 10
@@ -101,9 +107,17 @@ Progress = Callable[[Tally], None]
 
 
 def wanted_rows(recipe: Recipe) -> dict[Pipeline, int]:
-    """Rows a recipe wants, by pipeline, in the order they are made."""
+    """Rows a recipe wants, by pipeline, in the order they are made: edits last."""
     return {
         Pipeline.PROMPT_FIRST: recipe.synthesis.text_to_image.count,
+        **{
+            pipeline: count
+            for pipeline, count in (
+                (Pipeline.IMAGE_FIRST, recipe.synthesis.image_first.count),
+                (Pipeline.DOCUMENT, recipe.synthesis.document.count),
+            )
+            if count
+        },
         Pipeline.EDITING: recipe.synthesis.editing.count,
     }
 
@@ -284,6 +298,8 @@ class _Run:
         with self._signals():
             try:
                 for queue in queues:
+                    if queue.pipeline is Pipeline.EDITING:
+                        self._setting = replace(self._setting, rows=self._pictures_to_edit())
                     await self._fill(queue)
             finally:
                 for desk in self._teachers.desks.values():
@@ -293,6 +309,17 @@ class _Run:
                         await teacher.close()
         if self._stop is not None:
             raise self._stop
+
+    def _pictures_to_edit(self) -> tuple[str, ...]:
+        """This run's own text-to-image pictures, where they are the sources of edits."""
+        if self._setting.editing.sources != "rows":
+            return ()
+        self._store.flush()
+        text_rows: dict[Pipeline, int] = {
+            p: n for p, n in self._wanted.items() if p is not Pipeline.EDITING
+        }
+        kept = accepted(self._store, text_rows)
+        return tuple(one.row.output_image for one in kept if one.row is not None)
 
     async def _fill(self, queue: _Queue) -> None:
         """Keeps samples in flight until enough are accepted or something says stop."""
@@ -342,9 +369,8 @@ class _Run:
         """Takes one sample to its end."""
         calls = Calls(sample, self._teachers)
         calls.reach(State.LEASED)
-        pipeline = prompt_first if sample.pipeline is Pipeline.PROMPT_FIRST else editing
         try:
-            row = await pipeline.make(sample, calls, self._setting)
+            row = await MAKERS[sample.pipeline](sample, calls, self._setting)
         except Rejected as no:
             return Standing(sample, State.REJECTED, str(no))
         except TeacherRefused as no:

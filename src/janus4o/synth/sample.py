@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -14,14 +15,15 @@ import numpy as np
 from janus4o.prompt import canonical
 from janus4o.recipe import Recipe
 from janus4o.records import Row
-from janus4o.synth import vocabulary
-from janus4o.synth.prompts import DESCRIPTIVE_DIGEST, DIGEST
+from janus4o.synth import documents, pictures, prompts, vocabulary
 
 
 class Pipeline(StrEnum):
     """How a sample is made."""
 
     PROMPT_FIRST = "prompt_first"
+    IMAGE_FIRST = "image_first"
+    DOCUMENT = "document"
     EDITING = "editing"
 
 
@@ -106,28 +108,70 @@ class CallFailed(Exception):
     """A teacher gave no answer, however often it was asked."""
 
 
-def content_of(recipe: Recipe) -> dict[str, Any]:
-    """Everything that determines the samples: the recipe's part and this package's texts."""
-    content = {**recipe.content(), "templates": DIGEST}
-    if recipe.synthesis.world == "open":
-        content["vocabulary"] = vocabulary.digest(recipe.synthesis.vocabulary)
-    if recipe.synthesis.editing.instruction == "descriptive":
-        content["descriptive"] = DESCRIPTIVE_DIGEST
+Content = dict[str, dict[str, Any]]
+
+SHARED = ""
+"""Of the content: what all samples depend on. The other parts are named by their pipeline."""
+
+
+def content_of(recipe: Recipe) -> Content:
+    """Everything that determines the samples: the recipe's part, this package's texts, and what is
+    in the files the recipe names.
+    """
+    synthesis = recipe.synthesis
+    texts, editing = prompts.read(synthesis.prompts), synthesis.editing
+    shared = {**recipe.content(), "templates": texts.digest("prompt_first", "editing")}
+    if synthesis.world == "open":
+        shared["vocabulary"] = vocabulary.digest(synthesis.vocabulary)
+    if editing.instruction == "descriptive":
+        shared["descriptive"] = texts.templates["editing_descriptive"].digest
+    if editing.two_sources:
+        shared["two_sources"] = texts.templates["editing_two_sources"].digest
+    if editing.sources == "pictures" and editing.pictures is not None:
+        shared["pictures"] = pictures.open_pictures(editing.pictures, recipe.seed).digest
+    content = {SHARED: shared}
+    if synthesis.image_first.count and synthesis.image_first.pictures is not None:
+        content[Pipeline.IMAGE_FIRST.value] = {
+            **recipe.content_of("image_first"),
+            "templates": texts.digest("image_first"),
+            "pictures": pictures.open_pictures(synthesis.image_first.pictures, recipe.seed).digest,
+        }
+    if synthesis.document.count:
+        names = [name for name in prompts.PLACEHOLDERS if name.startswith("document_")]
+        content[Pipeline.DOCUMENT.value] = {
+            **recipe.content_of("document"),
+            "templates": texts.digest(*names),
+            "vocabulary": documents.read(synthesis.document.vocabulary).digest,
+        }
     return content
 
 
 def name_samples(recipe: Recipe) -> SampleNames:
     """The ids of a recipe's samples."""
-    text = json.dumps(content_of(recipe), sort_keys=True)
-    return SampleNames(hashlib.sha256(text.encode()).hexdigest())
+    content = content_of(recipe)
+    shared = json.dumps(content.pop(SHARED), sort_keys=True)
+    hashes = {SHARED: hashlib.sha256(shared.encode()).hexdigest()}
+    for pipeline, part in content.items():
+        text = f"{shared}\n{json.dumps(part, sort_keys=True)}"
+        hashes[pipeline] = hashlib.sha256(text.encode()).hexdigest()
+    return SampleNames(hashes)
 
 
 @dataclass(frozen=True, slots=True)
 class SampleNames:
-    """Makes samples by number; `content` is the hash of what determines them."""
+    """Makes samples by number.
 
-    content: str
+    Attributes:
+        hashes: pipeline, or `SHARED` for those not named, → hash of what determines its samples.
+    """
+
+    hashes: Mapping[str, str]
+
+    @property
+    def content(self) -> str:
+        return self.hashes[SHARED]
 
     def sample(self, pipeline: Pipeline, index: int) -> Sample:
-        text = f"{self.content}/{pipeline.value}/{index}"
+        content = self.hashes.get(pipeline.value, self.content)
+        text = f"{content}/{pipeline.value}/{index}"
         return Sample(pipeline, index, hashlib.sha256(text.encode()).hexdigest()[:32])

@@ -53,7 +53,8 @@ def status(folder: str | Path) -> Status:
                 if standing.state in (State.REJECTED, State.REFUSED, State.FAILED):
                     reason = standing.reason.partition(":")[0]
                     reasons[f"{standing.state.value}: {reason}"] += 1
-            states[pipeline.value] = dict(counts)
+            if counts or pipeline in (Pipeline.PROMPT_FIRST, Pipeline.EDITING):
+                states[pipeline.value] = dict(counts)
         return Status(
             states,
             dict(reasons.most_common()),

@@ -24,9 +24,11 @@ from janus4o.ledger.blobs import Blobs
 from janus4o.ledger.database import open_database
 from janus4o.ledger.journal import METADATA, Attempt, Sent, Spend
 from janus4o.records import from_json
-from janus4o.synth.sample import Pipeline, Sample, Standing, State
+from janus4o.synth.sample import SHARED, Content, Pipeline, Sample, Standing, State
 
 STORE_NAME = "store.sqlite"
+PIPELINES = "pipelines"
+"""Key of the fact `content` under which pipelines keep what they alone depend on."""
 GROUP_SECONDS = 1.0
 GROUP_CHANGES = 4096
 
@@ -99,20 +101,30 @@ class Store:
         with self._engine.begin() as connection:
             connection.execute(insert(FACTS).values(row).on_conflict_do_update(["name"], set_=row))
 
-    def claim(self, content: dict[str, Any]) -> None:
-        """Binds the folder to what determines its samples.
+    def claim(self, content: Content) -> None:
+        """Binds the folder to what determines its samples; pipelines may be added later.
 
         Raises:
             RecipeChanged: it is bound to something else; names the keys that differ.
         """
-        known = self.fact("content")
-        if known is None:
-            self.state_fact("content", content)
-        elif known != json.loads(json.dumps(content)):
+        if differences := self.differences(content):
             raise RecipeChanged(
-                f"{str(self.folder)!r} was made by another recipe: {_differences(known, content)}",
+                f"{str(self.folder)!r} was made by another recipe: {differences}",
                 "set these back, or keep both: --fork NEW_FOLDER leaves this one as it is",
             )
+        known, wanted = self.fact("content") or {}, json.loads(json.dumps(content))
+        shared, parts = wanted.pop(SHARED), known.get(PIPELINES, {})
+        if not known or not wanted.keys() <= parts.keys():
+            merged = {**parts, **wanted}
+            self.state_fact("content", {**shared, **({PIPELINES: merged} if merged else {})})
+
+    def differences(self, content: Content) -> str:
+        """The keys in which what the folder is bound to differs, "key: old → new"; "" for none."""
+        known, wanted = self.fact("content") or {}, json.loads(json.dumps(content))
+        shared, parts = wanted.pop(SHARED), known.pop(PIPELINES, {})
+        if known and known != shared:
+            return _differences(known, shared)
+        return _differences({p: parts.get(p, new) for p, new in wanted.items()}, wanted)
 
     # samples
 

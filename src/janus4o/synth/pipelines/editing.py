@@ -7,14 +7,63 @@ Here the instruction must do the task, and the edit is checked against it where 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from janus4o.errors import DataError, ImageError
+from janus4o.exchange import Picture
+from janus4o.images import save_png
 from janus4o.records import Provenance, Row
-from janus4o.synth import attributes, prompts, writing
+from janus4o.synth import attributes, conditions, pictures, writing
+from janus4o.synth.attributes import draw_share
 from janus4o.synth.calls import Calls
-from janus4o.synth.checks import check_changed, check_not_flat, check_picture
+from janus4o.synth.checks import (
+    Pixels,
+    check_changed,
+    check_not_flat,
+    check_picture,
+)
+from janus4o.synth.forms import SENTENCE, TEXT
 from janus4o.synth.pipelines import prompt_first
-from janus4o.synth.sample import Sample, State
+from janus4o.synth.sample import Rejected, Sample, State
 from janus4o.synth.setting import Setting
 from janus4o.synth.sources import Source, draw_source
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A picture to be edited.
+
+    Attributes:
+        name: of its blob; empty while it is not kept.
+        told: what provenance says of it.
+    """
+
+    picture: Picture
+    pixels: Pixels
+    name: str
+    told: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What is asked for, and with which pictures.
+
+    Attributes:
+        shown: to the writer.
+        sources: given to the painter, and to who trains on the row.
+        told: what provenance says besides.
+    """
+
+    template: str
+    words: Mapping[str, str]
+    shown: tuple[Picture, ...]
+    sources: tuple[Original, ...]
+    told: Mapping[str, Any]
 
 
 async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
@@ -24,48 +73,108 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
         Rejected, TeacherRefused, CallFailed
     """
     task = draw_task(sample, setting)
-    asked_for = _source(sample, task, setting)
-    source = await prompt_first.draw(
-        asked_for.attributes, calls, setting, "source.", asked_for.form
-    )
-    asked = prompts.editing(task, setting.descriptive)
-    written = await writing.write(calls, setting, "write", asked, (source.painted.picture,))
+    brief = await _brief(sample, task, calls, setting)
+    asked = setting.prompts.editing(task, brief.template, **brief.words)
+    form = SENTENCE if brief.template == "editing_descriptive" else TEXT
+    written = await writing.write(calls, setting, "write", asked, brief.shown, form)
     calls.reach(State.WRITTEN)
-    painted = await calls.paint("paint", written.text, (source.painted.picture,))
+    given = tuple(source.picture for source in brief.sources)
+    painted = await calls.paint("paint", written.text, given)
     calls.reach(State.PAINTED)
-    pixels = check_picture(painted.picture.data, setting.exact_size)
+    pixels, source = check_picture(painted.picture.data, setting.exact_size), brief.sources[0]
     if not setting.inspector.exact:  # where it is, an emptied picture is known to be right
         check_not_flat(pixels)
     check_changed(source.pixels, pixels)
     setting.inspector.check_edit(source.pixels, written.text, pixels)
     return Row(
         input_prompt=written.text,
-        input_image=(source.painted.name,),
-        input_image_resolution=source.resolution,
+        input_image=tuple(one.name or calls.keep(one.picture.data) for one in brief.sources),
+        input_image_resolution=(source.pixels.shape[1], source.pixels.shape[0]),
         output_image=painted.name,
         output_image_resolution=(pixels.shape[1], pixels.shape[0]),
         provenance=Provenance(
             id=sample.id,
             pipeline=sample.pipeline.value,
             task=task,
-            attributes={
-                "source": source.attributes.to_json(),
-                "source_prompt": source.prompt,
-                # Such an instruction may leave its task aside: the label says what was suggested.
-                **({"tied_to_task": "loosely"} if setting.descriptive else {}),
-            },
+            attributes=dict(brief.told),
             write_prompt=asked,
             writer=written.model,
             painter=painted.model,
             seed=sample.seed,
             checks=dict.fromkeys(("decodes", "size", "changed", "does_edit"), True),
+            templates=setting.stamps(brief.template),
         ),
     )
 
 
-def _source(sample: Sample, task: str, setting: Setting) -> Source:
+async def _brief(sample: Sample, task: str, calls: Calls, setting: Setting) -> Brief:
+    """What this edit starts from and how its instruction is asked for."""
+    rng = sample.rng("brief")
+    original = await _original(sample, task, calls, setting, "source")
+    if setting.world is None and task in conditions.KINDS:
+        return _conditioned(original, task, setting, rng)
+    if rng.random() < setting.editing.two_sources:
+        second = await _original(sample, task, calls, setting, "second")
+        pair = (original, second)
+        shown, told = tuple(one.picture for one in pair), {**original.told, "second": second.told}
+        return Brief("editing_two_sources", {}, shown, pair, told)
+    template, told = "editing", dict(original.told)
+    if setting.descriptive:
+        # Such an instruction may leave its task aside: the label says what was suggested.
+        template, told["tied_to_task"] = "editing_descriptive", "loosely"
+    return Brief(template, {}, (original.picture,), (original,), told)
+
+
+def _conditioned(
+    original: Original, task: str, setting: Setting, rng: np.random.Generator
+) -> Brief:
+    """The writer sees the picture and what a tool made of it, the painter the latter alone."""
+    kind = draw_share(rng, conditions.choices(task, setting.editing.conditions))
+    tool = conditions.tool_of(kind)
+    made = tool.make(Image.fromarray(original.pixels))
+    pixels = np.asarray(made, np.uint8)
+    check_not_flat(pixels)
+    told = {**original.told, "condition": {"kind": kind, "tool": tool.name}}
+    map_ = Original(Picture(save_png(made)), pixels, "", {})
+    shown = (original.picture, map_.picture)
+    return Brief("editing_condition", {"condition": tool.words}, shown, (map_,), told)
+
+
+async def _original(
+    sample: Sample, task: str, calls: Calls, setting: Setting, part: str
+) -> Original:
+    """The picture to be edited (`part` "source") or one to take something from ("second")."""
+    if setting.editing.sources == "drawn":
+        asked_for = _source(sample, task, setting, part)
+        drawn = await prompt_first.draw(
+            asked_for.attributes, calls, setting, f"{part}.", asked_for.form
+        )
+        told = {"source": drawn.attributes.to_json(), "source_prompt": drawn.prompt}
+        return Original(drawn.painted.picture, drawn.pixels, drawn.painted.name, told)
+    among: int = len(setting.rows if setting.edited is None else setting.edited)
+    # One after the other, so that all are used alike; a second one is any other.
+    at = sample.index % among
+    if part == "second":
+        if among < 2:
+            raise Rejected("original: there is no second picture")
+        at = (at + 1 + int(sample.rng(part).integers(among - 1))) % among
+    if setting.edited is None:
+        name = setting.rows[at]
+        picture, pixels = calls.picture(name)
+        return Original(picture, pixels, name, {"source_row": name})
+    entry = setting.edited[at]
+    try:
+        picture, image = pictures.load(entry.read())
+    except (ImageError, DataError) as error:
+        raise Rejected(f"original: {entry.name}: {error.message}") from None
+    pixels = np.asarray(image, np.uint8)
+    check_not_flat(pixels)
+    return Original(picture, pixels, "", {"source_picture": entry.name})
+
+
+def _source(sample: Sample, task: str, setting: Setting, part: str) -> Source:
     """What the picture to be edited shows: in the open world anything a prompt may ask for."""
-    rng = sample.rng("source")
+    rng = sample.rng(part)
     if setting.world is not None:
         return draw_source(rng, task, setting.world)
     drawn = attributes.draw(rng, setting.taxonomy, setting.text_to_image, setting.max_categories)
@@ -74,10 +183,4 @@ def _source(sample: Sample, task: str, setting: Setting) -> Source:
 
 def draw_task(sample: Sample, setting: Setting) -> str:
     """One of the recipe's editing tasks, by their shares."""
-    tasks, shares = zip(*setting.tasks.items(), strict=True)
-    at = sample.rng("task").random() * sum(shares)
-    for task, share in zip(tasks, shares, strict=True):
-        at -= share
-        if at < 0:
-            return str(task)
-    return str(tasks[-1])
+    return draw_share(sample.rng("task"), setting.tasks)

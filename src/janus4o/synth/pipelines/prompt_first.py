@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from janus4o.records import Provenance, Row
-from janus4o.synth import attributes, prompts, writing
+from janus4o.synth import attributes, writing
 from janus4o.synth.attributes import Attributes
 from janus4o.synth.calls import Calls, Painted
 from janus4o.synth.checks import Pixels, check_not_flat, check_picture
@@ -62,6 +62,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
             painter=drawn.painted.model,
             seed=sample.seed,
             checks=dict.fromkeys(("decodes", "size", "not_flat", "shows_prompt"), True),
+            templates=setting.stamps("prompt_first"),
         ),
     )
 
@@ -79,7 +80,7 @@ async def draw(
         Rejected, TeacherRefused, CallFailed
     """
     setting.inspector.allow(asked_for)
-    asked = prompts.prompt_first(asked_for)
+    asked = setting.prompts.prompt_first(asked_for)
     written = await writing.write(calls, setting, f"{prefix}write", asked)
     calls.reach(State.WRITTEN)
     prompt = f"{form} {written.text}" if form else written.text

@@ -1,0 +1,84 @@
+"""Documents: theme, type and font → content → a visual template → the painter's page.
+
+Stage 1 writes what stands on the page, stage 2 the prompt of a page with room for it; `merge` of
+`synth.documents` makes one prompt of the two. The paper does not say how it does.
+"""
+
+from __future__ import annotations
+
+from janus4o.records import Provenance, Row
+from janus4o.synth import documents, writing
+from janus4o.synth.attributes import draw_share
+from janus4o.synth.calls import Calls
+from janus4o.synth.checks import check_not_flat, check_picture
+from janus4o.synth.documents import CATEGORIES, Content, Template
+from janus4o.synth.sample import Sample, State
+from janus4o.synth.setting import Setting
+from janus4o.synth.writing import Answer
+
+
+async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
+    """A text-to-image row.
+
+    Raises:
+        Rejected, TeacherRefused, CallFailed
+    """
+    rng, words = sample.rng("document"), setting.documents
+    theme = words.themes[rng.integers(len(words.themes))]
+    font = words.fonts[rng.integers(len(words.fonts))]
+    kinds = {kind: share for kind, share in sorted(setting.document.types.items()) if share > 0}
+    if setting.document.category == "planned":
+        drawn = draw_share(rng, kinds)
+        content, asked_content = await _content(calls, setting, drawn, theme)
+        template, asked_template = await _template(calls, setting, theme, font, (drawn,))
+    else:
+        template, asked_template = await _template(calls, setting, theme, font, tuple(kinds))
+        content, asked_content = await _content(calls, setting, template.value.type, theme)
+    calls.reach(State.WRITTEN)
+    kind = template.value.type
+    prompt = documents.merge(template.value, content.value, font)
+    painted = await calls.paint("paint", prompt)
+    calls.reach(State.PAINTED)
+    pixels = check_picture(painted.picture.data, setting.exact_size)
+    check_not_flat(pixels)
+    setting.inspector.check_caption(prompt, pixels)
+    return Row(
+        input_prompt=prompt,
+        output_image=painted.name,
+        output_image_resolution=(pixels.shape[1], pixels.shape[0]),
+        provenance=Provenance(
+            id=sample.id,
+            pipeline=sample.pipeline.value,
+            task=kind,
+            attributes={
+                "theme": theme,
+                "font": font,
+                "content": content.value.to_json(),
+                "template": template.value.to_json(),
+                "template_request": asked_template,
+            },
+            write_prompt=asked_content,
+            writer=template.model,
+            painter=painted.model,
+            seed=sample.seed,
+            checks=dict.fromkeys(("decodes", "size", "not_flat", "shows_prompt"), True),
+            templates=setting.prompts.stamps(f"document_{kind}", "document_template"),
+        ),
+    )
+
+
+async def _content(
+    calls: Calls, setting: Setting, kind: str, theme: str
+) -> tuple[Answer[Content], str]:
+    asked = setting.prompts.fill(f"document_{kind}", theme=theme)
+    form = documents.content_form(kind)
+    return await writing.fill_in(calls, setting, "content", asked, form), asked
+
+
+async def _template(
+    calls: Calls, setting: Setting, theme: str, font: str, kinds: tuple[str, ...]
+) -> tuple[Answer[Template], str]:
+    categories = ", ".join(CATEGORIES[kind] for kind in kinds)
+    asked = setting.prompts.fill("document_template", theme=theme, font=font, categories=categories)
+    form = documents.template_form(theme, kinds)
+    return await writing.fill_in(calls, setting, "template", asked, form), asked

@@ -1,0 +1,80 @@
+"""Image first: a picture that is there → the writer's sentence about it → the painter's picture.
+
+The paper leaves open whether the pair is the sentence with the picture it describes or with one
+painted anew: `keep` says which, and every row says which it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from janus4o.errors import DataError, ImageError, Refused
+from janus4o.records import Provenance, Row
+from janus4o.synth import pictures, writing
+from janus4o.synth.calls import Calls
+from janus4o.synth.checks import check_not_flat, check_picture
+from janus4o.synth.forms import SENTENCE
+from janus4o.synth.sample import Rejected, Sample, State
+from janus4o.synth.setting import Setting
+
+TASK = "describe"
+
+
+async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
+    """A text-to-image row. With `keep: both` samples of even number are painted anew, and the next
+    one keeps the original of the same picture.
+
+    Raises:
+        Rejected, TeacherRefused, CallFailed
+        Refused: there is no further picture.
+    """
+    both = setting.image_first.keep == "both"
+    number = sample.index // 2 if both else sample.index
+    regenerates = sample.index % 2 == 0 if both else setting.image_first.keep == "regenerated"
+    found = setting.described or ()
+    if number >= len(found):
+        raise Refused(
+            f"all {len(found)} pictures to be described are used",
+            "ask for fewer rows of synthesis.image_first, or give more pictures",
+        )
+    entry = found[number]
+    try:
+        picture, image = pictures.load(entry.read())
+    except (ImageError, DataError) as error:
+        raise Rejected(f"original: {entry.name}: {error.message}") from None
+    pixels = np.asarray(image, np.uint8)
+    check_not_flat(pixels)
+    asked = setting.prompts.fill("image_first")
+    written = await writing.write(calls, setting, "write", asked, (picture,), SENTENCE)
+    calls.reach(State.WRITTEN)
+    checks = ["decodes", "not_flat"]
+    if regenerates:
+        painted = await calls.paint("paint", written.text)
+        calls.reach(State.PAINTED)
+        pixels = check_picture(painted.picture.data, setting.exact_size)
+        check_not_flat(pixels)
+        setting.inspector.check_caption(written.text, pixels)
+        name, painter = painted.name, painted.model
+        checks += ["size", "shows_prompt"]
+    else:
+        name, painter = calls.keep(picture.data), ""
+    return Row(
+        input_prompt=written.text,
+        output_image=name,
+        output_image_resolution=(pixels.shape[1], pixels.shape[0]),
+        provenance=Provenance(
+            id=sample.id,
+            pipeline=sample.pipeline.value,
+            task=TASK,
+            attributes={
+                "picture": entry.name,
+                "shows": "regenerated" if regenerates else "original",
+            },
+            write_prompt=asked,
+            writer=written.model,
+            painter=painter,
+            seed=sample.seed,
+            checks=dict.fromkeys(checks, True),
+            templates=setting.prompts.stamps("image_first"),
+        ),
+    )
