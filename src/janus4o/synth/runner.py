@@ -315,11 +315,13 @@ class _Run:
         if self._setting.editing.sources != "rows":
             return ()
         self._store.flush()
-        text_rows: dict[Pipeline, int] = {
-            p: n for p, n in self._wanted.items() if p is not Pipeline.EDITING
-        }
-        kept = accepted(self._store, text_rows)
-        return tuple(one.row.output_image for one in kept if one.row is not None)
+        return tuple(
+            one.row.output_image
+            for pipeline, count in self._wanted.items()
+            if pipeline is not Pipeline.EDITING
+            for one in accepted(self._store, pipeline, count)
+            if one.row is not None
+        )
 
     async def _fill(self, queue: _Queue) -> None:
         """Keeps samples in flight until enough are accepted or something says stop."""
