@@ -100,21 +100,16 @@ class Store:
         Raises:
             RecipeChanged: it is bound to something else; names the keys that differ.
         """
-        known, wanted = self.fact("content") or {}, json.loads(json.dumps(content))
-        shared = wanted.pop(SHARED)
-        parts = known.pop(PIPELINES, {})
-        if known and known != shared:
-            differences = _differences(known, shared)
-        else:
-            differences = _differences({p: parts.get(p, new) for p, new in wanted.items()}, wanted)
-        if differences:
+        known = self.fact("content")
+        if differences := find_differences(known, content):
             raise RecipeChanged(
                 f"{str(self.folder)!r} was made by another recipe: {differences}",
                 "set these back, or give the new recipe another `output` folder",
             )
-        if not known or not wanted.keys() <= parts.keys():
-            merged = {**parts, **wanted}
-            self.state_fact("content", {**shared, **({PIPELINES: merged} if merged else {})})
+        parts = {**(known or {}).get(PIPELINES, {}), **_parts(content)}
+        bound = {**content[SHARED], **({PIPELINES: parts} if parts else {})}
+        if known != json.loads(json.dumps(bound)):
+            self.state_fact("content", bound)
 
     # samples
 
@@ -186,6 +181,26 @@ class Store:
         gathered = len(self._attempts) + len(self._standings)
         if gathered >= GROUP_CHANGES or time.monotonic() - self._flushed >= GROUP_SECONDS:
             self.flush()
+
+
+def find_differences(known: dict[str, Any] | None, content: Content) -> str:
+    """What keeps a folder with the fact `content` from being gone on with: "key: old → new, …".
+
+    Empty where nothing does: it is bound to nothing yet, to the same, or lacks only pipelines.
+    """
+    if known is None:
+        return ""
+    shared = {key: value for key, value in known.items() if key != PIPELINES}
+    if found := _differences(shared, content[SHARED]):
+        return found
+    parts = _parts(content)
+    return _differences(
+        {p: known.get(PIPELINES, {}).get(p, new) for p, new in parts.items()}, parts
+    )
+
+
+def _parts(content: Content) -> Content:
+    return {pipeline: part for pipeline, part in content.items() if pipeline != SHARED}
 
 
 def _to_row(standing: Standing) -> dict[str, Any]:
