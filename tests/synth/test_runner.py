@@ -1,10 +1,12 @@
 """The data set depends on the recipe alone: not on concurrency, kills, interruptions or budget."""
 
 import asyncio
+import contextlib
 import io
 import os
 import random
 import signal
+import sqlite3
 import time
 import unicodedata
 from collections.abc import Callable
@@ -354,6 +356,25 @@ def test_a_limit_counts_further_rows(tmp_path: Path, make_recipe: Make, teacher:
         assert len(open_rows(tmp_path / "a")) == done
     run(make_recipe(), tmp_path / "a", teacher(), teacher(), limit=4)
     assert result(tmp_path / "a") == expected
+
+
+@pytest.mark.parametrize(("count", "limit"), [(3, None), (6, 3)])
+def test_what_waits_behind_a_killed_sample_does_not_keep_it_from_being_made(
+    count: int, limit: int | None, tmp_path: Path, make_recipe: Make, teacher: type
+) -> None:
+    """Killed while the first sample was under way and those behind it had ended."""
+    whole = finish(tmp_path / "whole", make_recipe(6, 0), teacher())
+    finish(tmp_path / "cut", make_recipe(6, 0), teacher())
+    with sqlite3.connect(tmp_path / "cut" / "store.sqlite") as store:
+        store.execute("UPDATE samples SET state = 'checked' WHERE state = 'accepted'")
+        store.execute("UPDATE samples SET state = 'leased', \"row\" = NULL WHERE number = 0")
+        store.execute("DELETE FROM facts WHERE name = 'finished'")
+    with contextlib.suppress(BudgetStop):
+        run(make_recipe(count, 0), tmp_path / "cut", teacher(), teacher(), limit=limit)
+    made = (tmp_path / "cut" / "dataset" / "rows.jsonl").read_bytes()
+    assert made.splitlines() == whole[0].splitlines()[: made.count(b"\n")]
+    assert made.count(b"\n") >= 3
+    assert finish(tmp_path / "cut", make_recipe(6, 0), teacher()) == whole
 
 
 def test_lost_calls_are_tried_again(

@@ -184,10 +184,11 @@ class _Queue:
     barren: int = 0
     failed: int = 0
 
-    @property
-    def hopeful(self) -> int:
-        """Samples that may still be accepted without another being started."""
-        return self.in_flight + sum(s.state is State.CHECKED for s in self.waiting.values())
+    def hopeful_before(self, index: int) -> int:
+        """Samples that may still be accepted before the one at `index` must be started."""
+        return self.in_flight + sum(
+            s.state is State.CHECKED and number < index for number, s in self.waiting.items()
+        )
 
     def kept_before(self, index: int) -> int:
         """Accepted samples that wait behind one that is made again, as far as `index`."""
@@ -361,7 +362,7 @@ class _Run:
         needed = queue.wanted - queue.accepted - queue.kept_before(index)
         if self._limit is not None:
             needed = min(needed, self._limit - self._made)
-        if self._stop is not None or queue.hopeful >= needed:
+        if self._stop is not None or queue.hopeful_before(index) >= needed:
             return None
         queue.unfinished.discard(index)
         queue.issued = max(queue.issued, index + 1)
