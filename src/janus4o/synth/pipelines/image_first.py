@@ -35,7 +35,8 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     if number >= len(found):
         raise Refused(
             f"all {len(found)} pictures to be described are used",
-            "ask for fewer rows of synthesis.image_first, or give more pictures",
+            "see `janus4o status` for those that came to nothing; then ask for fewer rows of "
+            "synthesis.image_first, or give more pictures",
         )
     entry = found[number]
     try:
