@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from janus4o.cli import benchmarks, console, pictures
+from janus4o.cli.board import board as show_board
 from janus4o.errors import DataError
 from janus4o.model.hub import SKETCH_BASE, SKETCH_BASE_FOLDER
 
@@ -39,6 +40,7 @@ def _verbs() -> None:
 geneval = app.command("geneval")(benchmarks.geneval)
 dpg = app.command("dpg")(benchmarks.dpg)
 imgedit = app.command("imgedit")(benchmarks.imgedit)
+board = app.command("board")(show_board)
 
 
 @app.command("sketch")
