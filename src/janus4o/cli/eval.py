@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from janus4o.cli import arena as arena_verb
 from janus4o.cli import benchmarks, console, pictures
 from janus4o.errors import DataError
 from janus4o.model.hub import SKETCH_BASE, SKETCH_BASE_FOLDER
@@ -39,6 +40,7 @@ def _verbs() -> None:
 geneval = app.command("geneval")(benchmarks.geneval)
 dpg = app.command("dpg")(benchmarks.dpg)
 imgedit = app.command("imgedit")(benchmarks.imgedit)
+arena = app.command("arena")(arena_verb.arena)
 
 
 @app.command("sketch")

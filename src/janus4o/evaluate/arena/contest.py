@@ -83,6 +83,10 @@ def starter_text() -> str:
     return resources.files("janus4o.evaluate.arena").joinpath("starter.jsonl").read_text("utf-8")
 
 
+def starter_items() -> list[Item]:
+    return [Item.model_validate_json(line) for line in starter_text().splitlines()]
+
+
 def read_items(path: Path) -> tuple[list[Item], list[Problem]]:
     """Items of a file, one `{item, prompt, source?}` a line; raises DataError."""
     lines, problems = read_lines(path)

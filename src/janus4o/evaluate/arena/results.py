@@ -6,15 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from janus4o.evaluate.arena.contest import Contest
+from janus4o.evaluate.arena.contest import Contest, set_hash, starter_items
 from janus4o.evaluate.arena.order import Trial
 from janus4o.evaluate.arena.votes import QUESTIONS, Vote
+from janus4o.evaluate.evidence import Problem, hash_file, problems_to_json
 from janus4o.evaluate.score_file import interval_to_json
 from janus4o.evaluate.statistics import CONFIDENCE, clustered, mcnemar
 
@@ -26,6 +28,31 @@ PRIOR = 0.5
 
 Ballot = tuple[str, str, str, str, str]
 """(rater, item, system, other system, winner or TIE), the systems in the contest's order."""
+
+
+def report(
+    contest: Contest,
+    votes: Sequence[tuple[Vote, Trial]],
+    files: Sequence[Path],
+    problems: Sequence[Problem],
+) -> dict[str, Any]:
+    """The score file: what was asked of whom, over what, and the results."""
+    is_starter = set(contest.items) <= set(starter_items())
+    asked = "the starter set (ours, not the paper's)" if is_starter else "the user's own"
+    return {
+        "format": 1,
+        "benchmark": "arena",
+        "contest": contest.id,
+        "systems": contest.systems,
+        "seed": contest.seed,
+        "prompt_set": {"name": asked, "sha256": set_hash(contest), "n": len(contest.items)},
+        "evidence": [{"file": path.name, "sha256": hash_file(path)} for path in files],
+        "n": len(votes),
+        "unit": "votes, repeats included",
+        "confidence": CONFIDENCE,
+        **results(contest, votes),
+        "problems": problems_to_json(problems),
+    }
 
 
 def results(contest: Contest, votes: Sequence[tuple[Vote, Trial]]) -> dict[str, Any]:
@@ -41,6 +68,7 @@ def results(contest: Contest, votes: Sequence[tuple[Vote, Trial]]) -> dict[str, 
             for one, two in combinations(contest.systems, 2)
         ]
         questions[question] = {
+            "question": QUESTIONS[question],
             "pairs": [pair for pair in pairs if pair["votes"]],
             "agreement": agreement(ballots),
             "strengths": strengths(contest.systems, ballots) if len(contest.systems) > 2 else None,
