@@ -160,14 +160,16 @@ def bradley_terry(wins: NDArray[np.float64]) -> NDArray[np.float64]:
     k = len(wins)
     wins = wins + PRIOR / 2 * (1 - np.eye(k))
     met, won = wins + wins.T, wins.sum(1)
-    p = np.ones(k)
+    p: NDArray[np.float64] = np.ones(k)
+    new = p
     for _ in range(10_000):
         new = won / (met / (p[:, None] + p[None, :])).sum(1)
         new /= np.exp(np.log(new).mean())
         if np.abs(np.log(new / p)).max() < 1e-10:
             break
         p = new
-    return 1000 + 400 / math.log(10) * np.log(new)
+    points: NDArray[np.float64] = 1000 + 400 / math.log(10) * np.log(new)
+    return points
 
 
 def raters(
