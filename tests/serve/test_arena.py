@@ -41,7 +41,7 @@ def served(contest, folder, page=None):
     booth = Booth(contest, folder)
     booth.page = page or booth.page
     with Server(booth, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield server

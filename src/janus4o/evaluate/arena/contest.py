@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from janus4o.errors import BadInput, DataError, ImageError, Refused
 from janus4o.evaluate.evidence import Problem, hash_file, read_lines, read_text, write_new
+from janus4o.files import sync_filesystem
 from janus4o.images import open_image, save_png
 
 CONTEST_FILE, VOTES_FILE, PICTURES_FOLDER = "contest.json", "votes.jsonl", "pictures"
@@ -192,9 +193,10 @@ def make_contest(
             raise Refused(f"{str(folder)!r} holds another contest", "name another --out")
         return old, problems
     pictures: dict[str, Entry] = {}
+    (folder / PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
     for entry, path in entries:
         token = secrets.token_hex(8)
-        write_new(folder / PICTURES_FOLDER / f"{token}.png", save_png(open_image(path)))
+        save_png(open_image(path), folder / PICTURES_FOLDER / f"{token}.png")
         pictures[token] = entry
     contest = Contest(
         id=secrets.token_hex(8),
@@ -203,6 +205,7 @@ def make_contest(
         items=list(kept.values()),
         pictures=dict(sorted(pictures.items())),
     )
+    sync_filesystem(folder)
     write_new(folder / CONTEST_FILE, (contest.model_dump_json(indent=1) + "\n").encode())
     return contest, problems
 
