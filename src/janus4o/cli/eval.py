@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from janus4o.cli import arena as arena_verb
 from janus4o.cli import benchmarks, console, pictures
 from janus4o.cli.board import board as show_board
 from janus4o.errors import DataError
@@ -41,6 +42,7 @@ geneval = app.command("geneval")(benchmarks.geneval)
 dpg = app.command("dpg")(benchmarks.dpg)
 imgedit = app.command("imgedit")(benchmarks.imgedit)
 board = app.command("board")(show_board)
+arena = app.command("arena")(arena_verb.arena)
 
 
 @app.command("sketch")

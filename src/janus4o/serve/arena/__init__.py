@@ -1,0 +1,1 @@
+"""The page people vote on, served from this machine or exported as files."""
