@@ -125,7 +125,7 @@ def test_what_does_not_count_is_listed_with_its_line(contest, tmp_path):
         ({"left": "../../etc/passwd"}, "not what stands at place"),
     ]
     for changes, _ in wrong:
-        append_vote(path, vote(contest, "ann", 1, **changes))
+        append_vote(path, vote(contest, "ann", 1).model_copy(update=changes))
     append_vote(path, vote(contest, "ann", 1).model_copy(update={"contest": "elsewhere"}))
     path.write_bytes(path.read_bytes() + b'{"contest": "')  # killed while writing
     append_vote(path, vote(contest, "ann", 2))

@@ -125,7 +125,7 @@ async function choose(question, choice) {
 
 function back() {
   if (busy || !order) return;
-  if (answer.follows && place < order.length) { answer = {}; mark(); }
+  if (Object.keys(answer).length && place < order.length) { answer = {}; mark(); }
   else if (place > 0) show(place - 1);
 }
 
