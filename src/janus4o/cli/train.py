@@ -13,7 +13,8 @@ from janus4o.cli import console
 if TYPE_CHECKING:
     from janus4o.recipe import Recipe
     from janus4o.train.codes import Codes
-    from janus4o.train.loop import Metrics, Result
+    from janus4o.train.loop import Result
+    from janus4o.train.metrics import Metrics
 
 
 def command(
