@@ -222,6 +222,9 @@ class Dropout(_Strict):
     null: Share = 0.1
 
 
+LORA_TARGETS = [f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")]
+
+
 class Lora(_Strict):
     """Small matrices beside the language model's, learnt instead of them (PEFT's LoRA).
 
@@ -230,13 +233,9 @@ class Lora(_Strict):
     """
 
     rank: int = Field(16, ge=1)
-    alpha: float = Field(32.0, gt=0)
+    alpha: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
-    targets: list[str] = Field(
-        default_factory=lambda: [
-            "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
-        ]  # fmt: skip
-    )
+    targets: list[str] = LORA_TARGETS
 
 
 class Train(_Strict):
@@ -264,7 +263,6 @@ class Train(_Strict):
         `none` gives each of them all and adds the gradients up. None: `none` for lora.
     validation: rows held out; their loss is measured every `validate_every` steps, by task.
     spike: a step whose loss is this many times the median of the last ones is listed with its rows.
-    preview: prompts drawn at every checkpoint, into `previews/`.
     tracker: where metrics go besides metrics.jsonl.
     """
 
@@ -298,7 +296,6 @@ class Train(_Strict):
     validation: int = Field(0, ge=0)
     validate_every: int = Field(100, ge=1)
     spike: float = Field(3.0, gt=1)
-    preview: list[str] = []
     tracker: Literal["tensorboard", "trackio"] | None = None
 
     @model_validator(mode="after")

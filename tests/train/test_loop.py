@@ -163,7 +163,14 @@ def test_other_settings_do_not_go_on_from_these_checkpoints(tmp_path, codes, fre
     train(replace(SETTINGS, checkpoint_every=7), fresh_model(), codes, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["trainer/shard-00001-model-00001-of-00001.safetensors", "model.safetensors", "trainer/state.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "trainer/shard-00001-model-00001-of-00001.safetensors",
+        "model.safetensors",
+        "trainer/state.json",
+    ],
+)
 def test_a_truncated_checkpoint_is_one_clear_error(tmp_path, codes, fresh_model, name):
     path = train(SETTINGS, fresh_model(), codes, tmp_path).checkpoint / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

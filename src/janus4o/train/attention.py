@@ -81,10 +81,8 @@ def attend(
             q, k, v, bounds, bounds, longest, longest, scale=scaling, window_size=(-1, 0)
         )  # the window (-1, 0) is everything before and nothing after
         return out[None], None
-    rows = [
-        _one(*parts, scaling)
-        for parts in zip(*(x.split(packed.lengths, 2) for x in (query, key, value)), strict=True)
-    ]
+    cut = (x.split(packed.lengths, 2) for x in (query, key, value))
+    rows = [_one(q, k, v, scaling) for q, k, v in zip(*cut, strict=True)]
     return torch.cat(rows, 2).transpose(1, 2).contiguous(), None
 
 

@@ -30,7 +30,9 @@ def write_card(
     if last is not None:
         losses.append(f"| training, step {last.step} | {last.loss:.4f} |")
         losses += [f"| held out, {k} | {v:.4f} |" for k, v in sorted(last.validation.items())]
-    table = "\n".join(["| rows | nats a code |", "|---|---|", *losses]) if losses else "Not measured."
+    table = (
+        "\n".join(["| rows | nats a code |", "|---|---|", *losses]) if losses else "Not measured."
+    )
     return f"""---
 library_name: janus4o
 pipeline_tag: text-to-image

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,8 +25,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import checkpoint as sharded
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 
 from janus4o.errors import CheckpointError, RecipeChanged
@@ -248,16 +254,18 @@ def restore_optimizer(
     """
     trainer = folder / "trainer"
     try:
-        reader = sharded.HuggingFaceStorageReader(str(trainer))
+        reader = HuggingFaceStorageReader(str(trainer))
         names = set(reader.read_metadata().state_dict_metadata)
         template = trainer_template(names, learnt, optimizer, ranks)
         group = ranks.quiet if ranks.world > 1 else None
-        sharded.load(
-            {name: tensor for name, (tensor, _) in template.items()},
-            storage_reader=sharded.HuggingFaceStorageReader(str(trainer)),
-            process_group=group,
-            no_dist=ranks.world == 1,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            load(
+                {name: tensor for name, (tensor, _) in template.items()},
+                storage_reader=HuggingFaceStorageReader(str(trainer)),
+                process_group=group,
+                no_dist=ranks.world == 1,
+            )
         for tensor, put in template.values():
             put(tensor)
     except (Exception, CheckpointException) as error:
@@ -270,12 +278,14 @@ def restore_optimizer(
 def _save_sharded(state: Mapping[str, Tensor], folder: Path, ranks: Ranks) -> None:
     """Each process writes its part; returns when all have."""
     try:
-        sharded.save(
-            dict(state),
-            storage_writer=sharded.HuggingFaceStorageWriter(str(folder), save_distributed=True),
-            process_group=ranks.quiet if ranks.world > 1 else None,
-            no_dist=ranks.world == 1,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that one process has nobody to talk to
+            save(
+                dict(state),
+                storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True),
+                process_group=ranks.quiet if ranks.world > 1 else None,
+                no_dist=ranks.world == 1,
+            )
     except CheckpointException as failure:  # no Exception; what it wraps is
         cause, _ = next(iter(failure.failures.values()))
         raise cause from None

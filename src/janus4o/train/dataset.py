@@ -72,7 +72,9 @@ class Dataset:
     def name(self, index: int) -> str:
         """How to find the row: its number in the codes' rows.jsonl, and its prompt's beginning."""
         prompt = self._rows[index][0].prompt
-        return f"row {self._numbers[index]} ({prompt if len(prompt) <= 60 else prompt[:57] + '...'!r})"
+        return (
+            f"row {self._numbers[index]} ({prompt if len(prompt) <= 60 else prompt[:57] + '...'!r})"
+        )
 
     def __getitem__(self, index: int) -> Example:
         row, blank = self._rows[index]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ class Gradients:
 
     def _backward(self, batch: Batch, weight: float) -> Tensor:
         losses = self._losses(batch)
-        (losses.total / weight).backward()  # type: ignore[no-untyped-call]
+        (losses.total / weight).backward()
         return losses.image_RT.detach().sum(1).cpu()
 
     def _losses(self, batch: Batch) -> Losses:
@@ -112,7 +112,7 @@ def attention_for_training(
     The backward pass of torch's fused CPU kernel is three to eight times slower on rows this short.
     """
     before = network.config._attn_implementation
-    text = network.config.text_config
+    text: Any = network.config.text_config
     before_text = text._attn_implementation
     if network.device.type == "cpu":
         network.set_attn_implementation("eager")

@@ -168,7 +168,9 @@ def merged_state(network: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def save_adapter(network: JanusForConditionalGeneration, folder: Path, state: Mapping[str, Tensor]) -> None:
+def save_adapter(
+    network: JanusForConditionalGeneration, folder: Path, state: Mapping[str, Tensor]
+) -> None:
     """Writes LoRA's matrices in PEFT's format, so that PEFT can load them too.
 
     Args:

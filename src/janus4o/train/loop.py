@@ -124,14 +124,10 @@ def train(
     first = done = saved[-1] if saved else 0
 
     parameters = list(learnt.values())
-    gradients = Gradients(
-        model.network, parameters, settings.precision, settings.workers, forward
-    )
-    rows_loader = _Rows(settings, data, model, ranks, held, is_cut)
+    gradients = Gradients(model.network, parameters, settings.precision, settings.workers, forward)
+    rows_loader = _Rows(settings, data, model, ranks, held.tolist(), is_cut)
     supervised = model.geometry.tokens - (0 if settings.first_token else 1)
-    saver = Saver(
-        folder, model, learnt, optimizer, origin, settings.keep_checkpoints, ranks
-    )
+    saver = Saver(folder, model, learnt, optimizer, origin, settings.keep_checkpoints, ranks)
     log = Log(folder, done, settings.spike, settings.tracker) if ranks.is_first else None
     model.network.train()
     model.network.model.vqmodel.eval()
@@ -238,7 +234,7 @@ class _Rows:
         self._settings, self._data, self._ranks = settings, data, ranks
         self._pad, self._device = model.geometry.pad, model.device
         self._network = model.network
-        self._held = [int(row) for row in held]
+        self._held = list(held)
         self._in_company = in_company
         self._supervised = model.geometry.tokens - (0 if settings.first_token else 1)
 
@@ -274,9 +270,7 @@ class _Rows:
             of_task.setdefault(self._data.task(row), []).append(loss / supervised)
         return {task: sum(found) / len(found) for task, found in sorted(of_task.items())}
 
-    def _divide(
-        self, rows: Sequence[int], in_order: bool = False
-    ) -> tuple[list[list[int]], int]:
+    def _divide(self, rows: Sequence[int], in_order: bool = False) -> tuple[list[list[int]], int]:
         """The groups of this process, and how many groups with rows there are in all."""
         sizes = [self._data.size(row) for row in rows]
         settings = self._settings

@@ -48,12 +48,12 @@ def shard(
     for layer in network.model.language_model.layers:
         fully_shard(layer, mesh=ranks.mesh, mp_policy=policy)
     whole = set(network.model.vqmodel.parameters())
-    step = fully_shard(_Step(network), mesh=ranks.mesh, mp_policy=policy, ignored_params=whole)
-    assert isinstance(step, FSDPModule)
+    step = _Step(network)
+    cut: FSDPModule = fully_shard(step, mesh=ranks.mesh, mp_policy=policy, ignored_params=whole)
     # Weights of the loss make it a mean over all processes already: gradients are summed.
-    step.set_gradient_divide_factor(1.0)
-    step.set_force_sum_reduction_for_comms(True)
-    step.set_reduce_scatter_unused_params(True)
+    cut.set_gradient_divide_factor(1.0)
+    cut.set_force_sum_reduction_for_comms(True)
+    cut.set_reduce_scatter_unused_params(True)
 
     def forward(batch: Batch) -> Losses:
         return Losses(*step(batch))

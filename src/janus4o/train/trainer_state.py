@@ -71,8 +71,7 @@ def trainer_template(
 def copied(tensor: Tensor) -> Tensor:
     """A copy on the CPU, cut among processes as the original is."""
     if isinstance(tensor, DTensor):
-        copy = tensor.detach().clone() if tensor.device.type == "cpu" else tensor.detach().cpu()
-        return copy
+        return tensor.detach().clone() if tensor.device.type == "cpu" else tensor.detach().cpu()
     return tensor.detach().to("cpu", copy=True)
 
 
