@@ -26,7 +26,7 @@ from janus4o.train.presets import Settings
 PARTS = {
     "vision": ("model.vision_model.",),
     "aligner": ("model.aligner.",),
-    "language": ("model.language_model.", "lm_head."),
+    "language": ("model.language_model.",),
     "generation": (
         "model.generation_embeddings.",
         "model.generation_aligner.",
@@ -52,6 +52,7 @@ def prepare(model: JanusModel, settings: Settings) -> dict[str, nn.Parameter]:
     network = model.network
     network.requires_grad_(settings.lora is None)
     network.model.vqmodel.requires_grad_(False)
+    network.lm_head.requires_grad_(False)  # rows are pictures; nothing learnt reaches it
     frozen = tuple(start for part in settings.freeze for start in PARTS[part])
     for name, parameter in network.named_parameters():
         if frozen and name.startswith(frozen):

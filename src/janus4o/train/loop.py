@@ -36,7 +36,7 @@ from janus4o.train.codes import Codes
 from janus4o.train.dataset import Dataset, hold_out, rows_of_step
 from janus4o.train.division import divide
 from janus4o.train.gradients import Gradients, attention_for_training
-from janus4o.train.learnt import make_optimizer, prepare, set_rate
+from janus4o.train.learnt import PARTS, make_optimizer, prepare, set_rate
 from janus4o.train.metrics import Log, Metrics, worst
 from janus4o.train.presets import Settings
 from janus4o.train.ranks import ALONE, Ranks
@@ -141,6 +141,8 @@ def train(
                 sums = gradients.add(share.batches, share.weights)
                 if not is_cut:
                     ranks.add_gradients(parameters)
+                elif not ranks.any(share.looks, model.device):
+                    _forget_unseen(learnt)
                 losses_B = _by_place(share.places, sums, len(rows), model.device, ranks)
                 norm = _clip(parameters, settings.clip)
                 loss = losses_B.mean().item() / supervised
@@ -217,6 +219,15 @@ class _Share:
     batches: list[Batch]
     weights: list[float]
     places: list[list[int] | None]
+
+
+    @property
+    def looks(self) -> bool:
+        """Does any row show the model a picture?"""
+        return any(
+            places is not None and batch.pictures_PSS3.numel()
+            for batch, places in zip(self.batches, self.places, strict=True)
+        )
 
 
 class _Rows:
@@ -314,6 +325,16 @@ def _by_place(
         if group is not None:
             losses[group] = found.double()
     return ranks.add_up(losses.to(device)).cpu() if ranks.world > 1 else losses
+
+
+def _forget_unseen(learnt: dict[str, nn.Parameter]) -> None:
+    """Takes away the zeros that stand for the gradients of parts no row of the step used.
+
+    Without a gradient the optimiser leaves a weight alone; with zeros it would still shrink it.
+    """
+    for name, parameter in learnt.items():
+        if name.startswith((*PARTS["vision"], *PARTS["aligner"])):
+            parameter.grad = None
 
 
 def _clip(parameters: Sequence[nn.Parameter], limit: float) -> float:

@@ -50,9 +50,11 @@ def shard(
     whole = set(network.model.vqmodel.parameters())
     step = _Step(network)
     cut: FSDPModule = fully_shard(step, mesh=ranks.mesh, mp_policy=policy, ignored_params=whole)
-    # Weights of the loss make it a mean over all processes already: gradients are summed.
-    cut.set_gradient_divide_factor(1.0)
-    cut.set_force_sum_reduction_for_comms(True)
+    for part in step.modules():
+        if isinstance(part, FSDPModule):
+            # Weights of the loss make it a mean over all processes already: gradients are summed.
+            part.set_gradient_divide_factor(1.0)
+            part.set_force_sum_reduction_for_comms(True)
     cut.set_reduce_scatter_unused_params(True)
 
     def forward(batch: Batch) -> Losses:
