@@ -4,16 +4,17 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
 from janus4o.cli import app
+from janus4o.errors import Interrupted
 from janus4o.model.loading import load_model, save_model
 
 from .conftest import write_data_set
@@ -42,19 +43,27 @@ def recipe(tmp_path, fresh_model):
 
 
 def start(recipe, processes, *changes):
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    words += [f"--nproc-per-node={processes}", str(Path(__file__).with_name("two.py"))]
-    words += ["train", str(recipe), "--device", "cpu", *changes]
-    return subprocess.Popen(
-        words, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    """What torchrun does, without its own process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "janus4o.cli.app", "train", str(recipe), "--device", "cpu"]
+    common = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        subprocess.Popen(
+            [*words, *changes],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        for rank in range(processes)
+    ]  # fmt: skip
 
 
 def together(recipe, processes, *changes):
-    started = start(recipe, processes, *changes)
-    said, _ = started.communicate(timeout=240)
-    assert started.returncode == 0, said
+    for one in start(recipe, processes, *changes):
+        said, _ = one.communicate(timeout=240)
+        assert one.returncode == 0, said
+        assert "Warning" not in said
 
 
 def lines(recipe):
@@ -75,14 +84,22 @@ def assert_alike(got, wanted):
         assert a["validation" if "validation" in b else "step"] == pytest.approx(
             b.get("validation", b["step"]), rel=1e-5
         )
-        for key in ("loss", "t2i_loss", "edit_loss", "grad_norm"):
+        assert (a["t2i_loss"] is None) == (b["t2i_loss"] is None)
+        for key in ("loss", "grad_norm"):
             assert a[key] == pytest.approx(b[key], rel=1e-6 if a["step"] == 1 else 1e-4), key
 
 
 CASES = [
     pytest.param(2, {}, id="2-cut"),
-    pytest.param(2, {"batch": 1, "weight_decay": 0.5}, id="2-cut-one-row"),
-    pytest.param(2, {"shard": "none", "micro_batch": None, "packing": 128}, id="2-packed-whole"),
+    pytest.param(
+        2, {"batch": 1, "weight_decay": 0.5}, id="2-cut-one-row", marks=pytest.mark.stress
+    ),
+    pytest.param(
+        2,
+        {"shard": "none", "micro_batch": None, "packing": 128},
+        id="2-packed-whole",
+        marks=pytest.mark.stress,
+    ),
     pytest.param(2, {"lora": {"rank": 2}}, id="2-lora"),
     pytest.param(4, {}, id="4-cut", marks=pytest.mark.stress),
     pytest.param(4, {"preset": "official"}, id="4-official", marks=pytest.mark.stress),
@@ -124,9 +141,10 @@ def test_a_signal_to_one_stops_all_with_a_checkpoint(recipe):
         if log.is_file() and log.stat().st_size:
             break
         time.sleep(0.1)
-    children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGTERM)
-    started.communicate(timeout=240)
+    started[1].send_signal(signal.SIGTERM)
+    for one in started:
+        said, _ = one.communicate(timeout=240)
+        assert one.returncode == Interrupted.exit_code, said
     [step] = (path.with_suffix("") / "checkpoints").iterdir()
     assert (step / "trainer" / "state.json").is_file()
     assert len(lines(path)) == int(step.name)

@@ -3,7 +3,7 @@
 A checkpoint is a model folder like any other (config, tokenizer, weights, README.md) with more in it:
 
     adapter/              with LoRA: its matrices in PEFT's format; the weights beside have them merged in
-    trainer/*.safetensors optimiser moments and random states, each process its part
+    trainer/*.safetensors optimiser moments, each process its part
                           (torch.distributed.checkpoint; read by any number of processes)
     trainer/state.json    step, and what the run was made of; written last
 
@@ -125,7 +125,7 @@ class Saver:
             partial = new_folder(final.parent, final.name)
         partial = self._ranks.from_first(partial)
         weights, small = self._weights()
-        state = trainer_state(self._learnt, self._optimizer, self._ranks)
+        state = trainer_state(self._learnt, self._optimizer)
         copy = {name: copied(tensor) for name, tensor in state.items()}
 
         def write() -> None:
@@ -247,7 +247,7 @@ def restore_optimizer(
     optimizer: torch.optim.Optimizer,
     ranks: Ranks,
 ) -> None:
-    """Puts a checkpoint's moments into `optimizer`, and back the random states of this process.
+    """Puts a checkpoint's moments into `optimizer`.
 
     Raises:
         CheckpointError: a file is missing or truncated.
@@ -256,18 +256,16 @@ def restore_optimizer(
     try:
         reader = HuggingFaceStorageReader(str(trainer))
         names = set(reader.read_metadata().state_dict_metadata)
-        template = trainer_template(names, learnt, optimizer, ranks)
+        template = trainer_template(names, learnt, optimizer)
         group = ranks.quiet if ranks.world > 1 else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             load(
-                {name: tensor for name, (tensor, _) in template.items()},
+                dict(template),
                 storage_reader=HuggingFaceStorageReader(str(trainer)),
                 process_group=group,
                 no_dist=ranks.world == 1,
             )
-        for tensor, put in template.values():
-            put(tensor)
     except (Exception, CheckpointException) as error:
         raise CheckpointError(
             f"{trainer} does not restore the training: {type(error).__name__}",

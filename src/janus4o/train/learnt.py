@@ -215,7 +215,7 @@ def _recompute(network: JanusForConditionalGeneration, what: str) -> None:
     kwargs: dict[str, Any] = {"use_reentrant": False}
     if what == "selective":
         kwargs["context_fn"] = partial(create_selective_checkpoint_contexts, _keep_products)
-    network.gradient_checkpointing_enable(kwargs)
+    network.activation_checkpointing_enable(kwargs)
 
 
 _DEAR = {

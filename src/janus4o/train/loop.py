@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
@@ -124,7 +125,11 @@ def train(
     first = done = saved[-1] if saved else 0
 
     parameters = list(learnt.values())
-    gradients = Gradients(model.network, parameters, settings.precision, settings.workers, forward)
+    # LoRA's dropout and rounding by chance draw from torch's own generator, one thread at a time.
+    is_dropped = settings.lora is not None and settings.lora.dropout > 0
+    draws = is_dropped or settings.optimizer == "adamw_8bit"
+    workers = 1 if is_dropped else settings.workers
+    gradients = Gradients(model.network, parameters, settings.precision, workers, forward)
     rows_loader = _Rows(settings, data, model, ranks, held.tolist(), is_cut)
     supervised = model.geometry.tokens - (0 if settings.first_token else 1)
     saver = Saver(folder, model, learnt, optimizer, origin, settings.keep_checkpoints, ranks)
@@ -138,6 +143,8 @@ def train(
                 drawn = rows_of_step(done, settings.batch, len(kept), settings.seed)
                 rows = kept[drawn].tolist()
                 share = rows_loader.of_step(done, rows)
+                if draws:
+                    torch.manual_seed(_seed_of(settings.seed, done, ranks.rank))
                 sums = gradients.add(share.batches, share.weights)
                 if not is_cut:
                     ranks.add_gradients(parameters)
@@ -219,7 +226,6 @@ class _Share:
     batches: list[Batch]
     weights: list[float]
     places: list[list[int] | None]
-
 
     @property
     def looks(self) -> bool:
@@ -335,6 +341,10 @@ def _forget_unseen(learnt: dict[str, nn.Parameter]) -> None:
     for name, parameter in learnt.items():
         if name.startswith((*PARTS["vision"], *PARTS["aligner"])):
             parameter.grad = None
+
+
+def _seed_of(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed % 2**64, step, rank]).generate_state(1, np.uint64)[0])
 
 
 def _clip(parameters: Sequence[nn.Parameter], limit: float) -> float:

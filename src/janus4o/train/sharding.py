@@ -29,7 +29,8 @@ class _Step(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         losses = batch_loss(self.network, batch)
-        return losses.image_RT, losses.text_K  # plain tensors: FSDP looks for them
+        # Plain tensors, and no views: FSDP hangs its backward pass on them.
+        return losses.image_RT.clone(), losses.text_K.clone()
 
 
 def shard(

@@ -1,26 +1,19 @@
-"""An optimiser's moments and the random states as plain named tensors, and back."""
+"""An optimiser's moments as plain named tensors, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from janus4o.train.ranks import Ranks
-
-Put = Callable[[Tensor], None]
-
 
 def trainer_state(
-    learnt: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, ranks: Ranks
+    learnt: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
 ) -> dict[str, Tensor]:
-    """Every tensor of the training that the model folder does not hold, by name.
-
-    Moments in 8 bits become the tensors they consist of. The random states are this process's own.
-    """
+    """Every moment by name; those in 8 bits become the tensors they consist of."""
     state: dict[str, Tensor] = {}
     for name, parameter in learnt.items():
         for key, value in optimizer.state.get(parameter, {}).items():
@@ -29,9 +22,6 @@ def trainer_state(
                     state[f"{name}|{key}|{part}"] = getattr(value, part)
             else:
                 state[f"{name}|{key}"] = value
-    state[f"random|cpu|{ranks.rank}"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        state[f"random|cuda|{ranks.rank}"] = torch.cuda.get_rng_state()
     return state
 
 
@@ -39,10 +29,9 @@ def trainer_template(
     names: set[str],
     learnt: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
-    ranks: Ranks,
-) -> dict[str, tuple[Tensor, Put]]:
-    """For every stored tensor this process wants: an empty one like it, and what to do when filled."""
-    wanted: dict[str, tuple[Tensor, Put]] = {}
+) -> dict[str, Tensor]:
+    """For every stored moment an empty tensor like it, which `optimizer` has already."""
+    wanted: dict[str, Tensor] = {}
     for name, parameter in learnt.items():
         keys = {rest.split("|")[0] for rest in _after(f"{name}|", names)}
         for key in sorted(keys):
@@ -54,17 +43,13 @@ def trainer_template(
                     else torch.zeros_like(parameter.detach())
                 )
                 optimizer.state[parameter][key] = empty
-                wanted[f"{name}|{key}"] = (empty, _nothing)
+                wanted[f"{name}|{key}"] = empty
                 continue
             # Moments in 8 bits are made by the optimiser itself, and filled part by part.
             whole = optimizer._new_buffer(parameter, key == "exp_avg")  # type: ignore[attr-defined]
             optimizer.state[parameter][key] = whole
             for part in whole.__tensor_flatten__()[0]:
-                wanted[f"{name}|{key}|{part}"] = (getattr(whole, part), _nothing)
-    if (cpu := f"random|cpu|{ranks.rank}") in names:
-        wanted[cpu] = (torch.get_rng_state(), torch.set_rng_state)
-    if (cuda := f"random|cuda|{ranks.rank}") in names and torch.cuda.is_available():
-        wanted[cuda] = (torch.cuda.get_rng_state(), torch.cuda.set_rng_state)
+                wanted[f"{name}|{key}|{part}"] = getattr(whole, part)
     return wanted
 
 
@@ -81,7 +66,3 @@ def _after(start: str, names: set[str]) -> list[str]:
 
 def _is_composed(value: Any) -> bool:
     return hasattr(value, "__tensor_flatten__") and not isinstance(value, DTensor)
-
-
-def _nothing(_: Tensor) -> None:
-    pass
