@@ -1,6 +1,6 @@
 """Attention over rows laid end to end: each position sees the earlier ones of its own row only.
 
-Registered with transformers under `PACKED`. On a GPU torch's variable-length kernel computes all rows
+On a GPU torch's variable-length kernel computes all rows
 at once where it is there; elsewhere each row is computed by itself, which is exact and needs no mask.
 """
 
@@ -95,4 +95,7 @@ def _one(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
     return scores.softmax(-1, dtype=torch.float32).to(value.dtype) @ value
 
 
-AttentionInterface.register(PACKED, attend)
+def use_packed(text_config: Any) -> None:
+    """Lets the language model of this config attend to packed rows."""
+    AttentionInterface.register(PACKED, attend)
+    text_config._attn_implementation = PACKED

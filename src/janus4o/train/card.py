@@ -51,7 +51,7 @@ janus4o edit picture.png "make it blue" --model <this folder>
 ```
 
 The folder also loads with transformers' `JanusForConditionalGeneration`. Pictures are brought to the
-model's square by `{settings.fit if codes.fit == settings.fit else codes.fit}`.
+model's square by `{codes.fit}`.
 
 ## Data
 

@@ -35,7 +35,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 
 from janus4o.errors import CheckpointError, RecipeChanged
-from janus4o.files import new_folder, sync_folder, write_atomic
+from janus4o.files import new_folder, sync_file, sync_folder, write_atomic
 from janus4o.model.loading import JanusModel, load_model, save_model
 from janus4o.train.learnt import ADAPTER, has_lora, load_adapter, merged_state, save_adapter
 from janus4o.train.presets import Settings
@@ -185,6 +185,8 @@ class Saver:
         _save_sharded(state, trainer, self._ranks)
         if not self._ranks.is_first:
             return
+        for path in trainer.iterdir():
+            _order_header(path)
         about = {"step": step, "origin": asdict(self._origin)}
         write_atomic(trainer / "state.json", (json.dumps(about, indent=2) + "\n").encode())
         os.replace(trainer, made / "trainer")
@@ -287,3 +289,19 @@ def _save_sharded(state: Mapping[str, Tensor], folder: Path, ranks: Ranks) -> No
     except CheckpointException as failure:  # no Exception; what it wraps is
         cause, _ = next(iter(failure.failures.values()))
         raise cause from None
+
+
+def _order_header(path: Path) -> None:
+    """Puts a safetensors header in order, in place: the same training gives the same bytes.
+
+    The library writes what it says of the file in an order that changes from process to process.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # or the library writes headers in another way, just as valid
+            file.seek(8)
+            file.write(text.ljust(length))
+            sync_file(file)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import JanusForConditionalGeneration
 
-from janus4o.train.attention import PACKED
+from janus4o.train.attention import use_packed
 from janus4o.train.batch import Batch
 from janus4o.train.loss import Losses, batch_loss
 
@@ -117,7 +117,7 @@ def attention_for_training(
     if network.device.type == "cpu":
         network.set_attn_implementation("eager")
     if packed:
-        text._attn_implementation = PACKED
+        use_packed(text)
     try:
         yield
     finally:

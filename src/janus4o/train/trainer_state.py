@@ -16,7 +16,7 @@ def trainer_state(
     """Every moment by name; those in 8 bits become the tensors they consist of."""
     state: dict[str, Tensor] = {}
     for name, parameter in learnt.items():
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for key, value in sorted(optimizer.state.get(parameter, {}).items()):
             if _is_composed(value):
                 for part in value.__tensor_flatten__()[0]:
                     state[f"{name}|{key}|{part}"] = getattr(value, part)
