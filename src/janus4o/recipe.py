@@ -324,6 +324,22 @@ class Dropout(_Strict):
     null: Share = 0.1
 
 
+LORA_TARGETS = [f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")]
+
+
+class Lora(_Strict):
+    """Small matrices beside the language model's, learnt instead of them (PEFT's LoRA).
+
+    rank: their inner size. alpha: their sum is scaled by alpha / rank.
+    targets: which layers get them, by the last part of their name.
+    """
+
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: list[str] = LORA_TARGETS
+
+
 class Train(_Strict):
     """Fine-tuning.
 
@@ -335,6 +351,21 @@ class Train(_Strict):
     min_rate: the cosine ends at this fraction of `rate`.
     precision: `bf16` computes matrix products in bfloat16; weights and optimiser stay float32.
     workers: micro-batches computed at the same time on a CPU; what is learnt does not depend on it.
+    packing: positions of a micro-batch of several rows laid end to end, none seeing another; it
+        takes the place of `micro_batch`.
+    lora: learn small matrices beside the language model's, which stays as it is.
+    freeze: parts that are not learnt: `vision` the understanding tower, `aligner` what brings its
+        features in, `language` the language model, `generation` what brings codes in and out. The
+        picture tokenizer is always frozen.
+    weights: what weights are held in; `bf16` needs `lora` or the optimiser `adamw_8bit`.
+    optimizer: `adamw_8bit` holds its moments in 8 bits and rounds bf16 weights by chance (torchao).
+    recompute: what the backward pass computes again instead of keeping: `selective` all but matrix
+        products and attention, `layers` whole layers.
+    shard: over several processes: `full` cuts weights, gradients and optimiser among them (FSDP2),
+        `none` gives each of them all and adds the gradients up. None: `none` for lora.
+    validation: rows held out; their loss is measured every `validate_every` steps, by task.
+    spike: a step whose loss is this many times the median of the last ones is listed with its rows.
+    tracker: where metrics go besides metrics.jsonl.
     """
 
     preset: Literal["official", "paper", "corrected"] = "corrected"
@@ -357,6 +388,34 @@ class Train(_Strict):
     first_token: bool | None = Field(None, description="supervise image token 0")
     decay: Literal["matrices", "not_biases"] | None = Field(None, description="what decays")
     accumulation: Literal["exact", "micro_means"] | None = None
+    packing: int | None = Field(None, ge=64)
+    lora: Lora | None = None
+    freeze: list[Literal["vision", "aligner", "language", "generation"]] = []
+    weights: Literal["fp32", "bf16"] = "fp32"
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    recompute: Literal["none", "selective", "layers"] = "none"
+    shard: Literal["none", "full"] | None = None
+    validation: int = Field(0, ge=0)
+    validate_every: int = Field(100, ge=1)
+    spike: float = Field(3.0, gt=1)
+    tracker: Literal["tensorboard", "trackio"] | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Train:
+        if self.weights == "bf16" and self.lora is None and self.optimizer != "adamw_8bit":
+            raise ValueError(
+                "weights: bf16 rounds small updates away; add lora, or optimizer: adamw_8bit, "
+                "which rounds by chance"
+            )
+        if self.weights == "bf16" and self.precision != "bf16":
+            raise ValueError("weights: bf16 needs precision: bf16")
+        if self.lora is not None and "language" in self.freeze:
+            raise ValueError("lora learns beside the language model; take it out of freeze")
+        if self.packing is not None and self.micro_batch is not None:
+            raise ValueError("packing takes the place of micro_batch; give one of them")
+        if self.packing is not None and self.accumulation == "micro_means":
+            raise ValueError("packing needs accumulation: exact")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,8 @@ from janus4o.model.loading import load_model
 from janus4o.recipe import Train
 from janus4o.train import checkpoints, presets
 from janus4o.train.checkpoints import list_steps
-from janus4o.train.loop import learnt_parameters, make_optimizer, train
+from janus4o.train.learnt import make_optimizer, prepare
+from janus4o.train.loop import train
 
 SETTINGS = presets.resolve(
     Train(steps=6, batch=8, micro_batch=3, rate=1e-2, warmup=0.2, checkpoint_every=100)
@@ -172,7 +173,14 @@ def test_other_settings_do_not_go_on_from_these_checkpoints(tmp_path, codes, fre
     train(replace(SETTINGS, checkpoint_every=7), fresh_model(), codes, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["trainer/state.pt", "model.safetensors", "trainer/state.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "trainer/shard-00001-model-00001-of-00001.safetensors",
+        "model.safetensors",
+        "trainer/state.json",
+    ],
+)
 def test_a_truncated_checkpoint_is_one_clear_error(tmp_path, codes, fresh_model, name):
     path = train(SETTINGS, fresh_model(), codes, tmp_path).checkpoint / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -184,7 +192,7 @@ def test_a_truncated_checkpoint_is_one_clear_error(tmp_path, codes, fresh_model,
 
 def test_norms_and_biases_decay_officially_and_not_by_default(fresh_model):
     model = fresh_model()
-    learnt = learnt_parameters(model)
+    learnt = prepare(model, SETTINGS)
     names = {id(p): name for name, p in learnt.items()}
 
     def shrunk(preset):

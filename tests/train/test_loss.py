@@ -12,7 +12,9 @@ from janus4o.model.embed import embed_batch, understand
 from janus4o.model.loading import TinyConfig, new_model
 from janus4o.model.preprocess import to_pixel_values
 from janus4o.recipe import Dropout
-from janus4o.train.batch import Kind, collate, hide, lay_out, row_generator, split
+from janus4o.train.batch import Kind, collate, hide, lay_out, row_generator
+from janus4o.train.division import Size, divide
+from janus4o.train.gradients import attention_for_training
 from janus4o.train.loss import batch_loss, embed
 
 WORDS = ("a", "red", "circle", "blue", "star", "make", "it", "what", "is", "this")
@@ -57,10 +59,10 @@ def examples(model):
     ]
 
 
-def gradient(model, groups, first_token=True):
+def gradient(model, groups, first_token=True, packed=False):
     """Loss and gradient of the mean over all targets, accumulated over `groups`."""
     model.network.zero_grad(set_to_none=True)
-    batches = [collate(group, model.geometry.pad, first_token) for group in groups]
+    batches = [collate(group, model.geometry.pad, first_token, packed) for group in groups]
     targets = sum(batch.targets for batch in batches)
     total = 0.0
     for batch in batches:
@@ -73,14 +75,45 @@ def gradient(model, groups, first_token=True):
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 5])
-@pytest.mark.parametrize("bucket", [True, False])
-def test_micro_batches_change_nothing(model, examples, micro_batch, bucket):
+@pytest.mark.parametrize("in_order", [True, False])
+def test_micro_batches_change_nothing(model, examples, micro_batch, in_order):
     whole, wanted = gradient(model, [examples])
-    cut, got = gradient(model, split(examples, micro_batch, bucket))
+    sizes = [Size(one.kind, len(one)) for one in examples]
+    [groups] = divide(sizes, micro_batch, in_order=in_order)
+    cut, got = gradient(model, [[examples[place] for place in group] for group in groups])
     assert cut == pytest.approx(whole, abs=1e-6)
     assert got.keys() == wanted.keys()
     for name, tensor in wanted.items():
         torch.testing.assert_close(got[name], tensor, atol=1e-6, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("attention", ["ours", "transformers' mask"])
+@pytest.mark.parametrize("packing", [64, 10_000])
+def test_packed_rows_learn_what_padded_rows_learn(model, examples, packing, attention):
+    whole, wanted = gradient(model, [examples])
+    sizes = [Size(one.kind, len(one)) for one in examples]
+    [groups] = divide(sizes, packing=packing)
+    assert sorted(place for group in groups for place in group) == list(range(len(examples)))
+    assert packing == 64 or len(groups) == 1
+    with attention_for_training(model.network, packed=attention == "ours"):
+        rows = [[examples[place] for place in group] for group in groups]
+        packed, got = gradient(model, rows, packed=True)
+    assert packed == pytest.approx(whole, abs=1e-6)
+    assert got.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(got[name], tensor, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_a_packed_row_sees_nothing_of_its_neighbours(model, examples):
+    def losses(rows):
+        with attention_for_training(model.network, packed=True):
+            return batch_loss(
+                model.network, collate(rows, model.geometry.pad, packed=True)
+            ).image_RT
+
+    with torch.no_grad():
+        alone, behind = losses([examples[0]]), losses([examples[3], examples[0]])
+    torch.testing.assert_close(behind[1], alone[0], atol=1e-9, rtol=1e-9)
 
 
 def test_every_part_that_should_learn_does_and_the_tokenizer_does_not(model, examples):

@@ -13,7 +13,8 @@ from janus4o.cli import console
 if TYPE_CHECKING:
     from janus4o.recipe import Recipe
     from janus4o.train.codes import Codes
-    from janus4o.train.loop import Metrics, Result
+    from janus4o.train.loop import Result
+    from janus4o.train.metrics import Metrics
 
 
 def command(
@@ -45,20 +46,28 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
     """The stage itself, in the recipe's run folder."""
     # Threads that wait without spinning: twice as fast where another process wants a core too.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from contextlib import ExitStack
+
     from janus4o import files
     from janus4o.model.device import move, pick_device
     from janus4o.recipe import keep
     from janus4o.train.codes import codes_folder, open_codes
     from janus4o.train.loop import train as train_model
     from janus4o.train.presets import resolve, resolve_fit
+    from janus4o.train.ranks import join, local_device
     from janus4o.train.start import start_model
 
     settings = resolve(recipe.train)
-    with files.lock(recipe.folder):
+    place = pick_device(local_device(device))
+    with ExitStack() as held:
+        ranks = held.enter_context(join(place))
+        if ranks.is_first:
+            held.enter_context(files.lock(recipe.folder))
+        ranks.from_first(None)  # the others wait until the folder is ours
         model = start_model(init, resolve_fit(recipe), recipe.train.seed)
         codes = open_codes(codes_folder(recipe.folder / "codes", model))
         _check_fresh(codes, recipe.folder)
-        move(model.network, pick_device(device))
+        move(model.network, place)
         with console.progress(None, "train", "steps") as progress:
 
             def show(metrics: Metrics, steps: int) -> None:
@@ -70,8 +79,13 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
                 losses = {"t2i loss": metrics.t2i_loss, "edit loss": metrics.edit_loss}
                 shown = {name: value for name, value in losses.items() if value is not None}
                 progress.update(metrics.step, **shown)
+                if metrics.spike:
+                    console.warn(
+                        f"step {metrics.step}: the loss jumped to {metrics.loss:.3g}; "
+                        f"most of it {metrics.spike[0]}; spikes.jsonl has more"
+                    )
 
-            result = train_model(settings, model, codes, recipe.folder, on_step=show)
+            result = train_model(settings, model, codes, recipe.folder, on_step=show, ranks=ranks)
     for problem in result.problems[:3]:
         console.warn(problem)
     if len(result.problems) > 3:

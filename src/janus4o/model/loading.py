@@ -210,6 +210,7 @@ def save_model(
     folder: str | Path,
     dtype: torch.dtype | None = None,
     format: Format = "transformers",
+    state: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes a checkpoint folder; a reader sees the old folder or the whole new one, never half.
 
@@ -217,6 +218,7 @@ def save_model(
         folder: made, or replaced if it holds a checkpoint already.
         dtype: of the stored weights; None keeps the network's.
         format: `transformers`, or `official` for DeepSeek's own code.
+        state: the weights; None takes the network's.
 
     Raises:
         CheckpointError: `folder` holds something that is not a checkpoint.
@@ -235,7 +237,8 @@ def save_model(
         semantic_weight=model.semantic_weight,
         system_prompt=model.system_prompt,
     )
-    state = {name: tensor.detach() for name, tensor in model.network.state_dict().items()}
+    state = model.network.state_dict() if state is None else state
+    state = {name: tensor.detach() for name, tensor in state.items()}
     if dtype is not None:
         state = {name: tensor.to(dtype) for name, tensor in state.items()}
     write_checkpoint(stored, state)

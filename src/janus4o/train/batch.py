@@ -1,15 +1,16 @@
 """From rows to the tensors of one forward pass.
 
 An `Example` is one tokenised row with its codes and pictures. `hide` drops parts of it for guidance,
-`split` groups the examples of an optimiser step into micro-batches, `collate` pads one group into a
-`Batch`. A batch names every position it fills or reads by number in the flattened [B * L] batch, so
+`division.divide` groups the examples of an optimiser step into micro-batches, `collate` lays one group
+into a `Batch`: row below row, or packed, end to end in one row. A batch names every position it fills or reads by number in the flattened [B * L] batch, so
 rows of every kind, with any number of source pictures, share one forward pass:
 
     ids_BL         <bos> "<|User|>: " ... "\\n\\n<|Assistant|>:" <begin_of_image>  c0 c1 ... c(T-2)  pads
     image_at_RT                                                       predicts c0 c1 c2 ... c(T-1)
 
 The last code of a target is never an input: nothing is predicted from it. Padding stands on the right,
-so causal attention alone keeps every real token from seeing it, and positions count from 0.
+so causal attention alone keeps every real token from seeing it, and positions count from 0. Packed
+rows have no padding; positions start again with each, and attention stays within it.
 
 Shape letters: B rows, L longest row, R rows with a target picture, T supervised codes a picture,
 N placed codes, P pictures, K supervised words, S side in pixels.
@@ -17,7 +18,7 @@ N placed codes, P pictures, K supervised words, S side in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -121,6 +122,7 @@ class Batch:
         edit_R: which rows with a target picture are edits.
         text_at_K, text_targets_K: positions that predict words, and their ids.
         tokens: real positions, padding left out.
+        lengths: of the rows packed into one; empty where they stand one below the other.
     """
 
     ids_BL: Tensor
@@ -134,6 +136,7 @@ class Batch:
     text_at_K: Tensor
     text_targets_K: Tensor
     tokens: int
+    lengths: tuple[int, ...] = ()
 
     @property
     def targets(self) -> int:
@@ -142,7 +145,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on `device`; pictures stay until they are converted."""
-        stay = ("tokens", "pictures_PSS3")
+        stay = ("tokens", "lengths", "pictures_PSS3")
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in stay}
         return replace(self, **{n: t.to(device, non_blocking=True) for n, t in tensors.items()})
 
@@ -186,44 +189,28 @@ def hide(example: Example, dropout: Dropout, pad: int, rng: np.random.Generator)
     )
 
 
-def split(
-    examples: Sequence[Example], micro_batch: int | None, bucket: bool = True
-) -> Iterator[list[Example]]:
-    """Groups of at most `micro_batch` examples (None: no limit).
-
-    With `bucket`, groups hold one kind and neighbouring lengths, so that little is padding, and
-    are of nearly equal size; without it they keep the order given and mix kinds.
-    """
-    limit = micro_batch or max(1, len(examples))
-    if not bucket:
-        for start in range(0, len(examples), limit):
-            yield list(examples[start : start + limit])
-        return
-    for kind in Kind:
-        group = sorted((example for example in examples if example.kind is kind), key=len)
-        parts = -(-len(group) // limit)
-        for part in range(parts):
-            yield group[len(group) * part // parts : len(group) * (part + 1) // parts]
-
-
-def collate(examples: Sequence[Example], pad: int, first_token: bool = True) -> Batch:
-    """Pads `examples` on the right into one batch.
+def collate(
+    examples: Sequence[Example], pad: int, first_token: bool = True, packed: bool = False
+) -> Batch:
+    """Lays `examples` into one batch, padded on the right.
 
     Args:
         pad: the id that fills what holds no token.
         first_token: whether code 0 of each target is supervised; it is an input either way.
+        packed: lay them end to end in one row instead.
     """
-    length = max(len(example) for example in examples)
-    ids = np.full((len(examples), length), pad, np.int64)
+    lengths = [len(example) for example in examples]
+    starts = [0, *np.cumsum(lengths).tolist()] if packed else range(0, 2**62, max(lengths))
+    ids = np.full(sum(lengths) if packed else len(examples) * max(lengths), pad, np.int64)
     code_at: list[Ints] = []
     codes: list[Ints] = []
     feature_at: list[Ints] = []
     image_at: list[Ints] = []
     text_at: list[Ints] = []
     first = 0 if first_token else 1
-    for row, example in enumerate(examples):
-        base, n = row * length, len(example.ids)
-        ids[row, :n] = example.ids
+    for base, example in zip(starts, examples, strict=False):
+        n = len(example.ids)
+        ids[base : base + n] = example.ids
         if len(example.source_at):
             code_at.append(base + example.source_at)
             codes.append(example.source_codes)
@@ -236,12 +223,12 @@ def collate(examples: Sequence[Example], pad: int, first_token: bool = True) -> 
             image_at.append(np.arange(base + n - 1 + first, base + n + len(given)))
         else:
             said = example.target_ids
-            ids[row, n : n + len(said) - 1] = said[:-1]
+            ids[base + n : base + n + len(said) - 1] = said[:-1]
             text_at.append(np.arange(base + n - 1, base + n - 1 + len(said)))
     drawn = [example for example in examples if len(example.target_codes)]
     pictures = [picture for example in examples for picture in example.pictures]
     return Batch(
-        ids_BL=torch.from_numpy(ids),
+        ids_BL=torch.from_numpy(ids.reshape(1 if packed else len(examples), -1)),
         code_at_N=_joined(code_at),
         codes_N=_joined(codes),
         feature_at=_joined(feature_at),
@@ -253,7 +240,8 @@ def collate(examples: Sequence[Example], pad: int, first_token: bool = True) -> 
         edit_R=torch.tensor([example.kind is Kind.EDIT for example in drawn], dtype=torch.bool),
         text_at_K=_joined(text_at),
         text_targets_K=_joined([e.target_ids for e in examples if not len(e.target_codes)]),
-        tokens=sum(len(example) for example in examples),
+        tokens=sum(lengths),
+        lengths=tuple(lengths) if packed else (),
     )
 
 

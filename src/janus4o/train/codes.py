@@ -34,11 +34,15 @@ _REMEDY = "delete this folder and run `janus4o encode` again"
 
 @dataclass(frozen=True, slots=True)
 class CodedRow:
-    """One row; pictures by number. Without sources it is text-to-image."""
+    """One row; pictures by number. Without sources it is text-to-image.
+
+    `task` is what was asked for, where the data set says so.
+    """
 
     prompt: str
     target: int
     sources: tuple[int, ...] = ()
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,7 @@ def open_codes(folder: str | Path) -> Codes:
     empty = np.empty((0, index["tokens"]), np.int16)
     try:
         rows = tuple(
-            CodedRow(one["prompt"], one["target"], tuple(one["sources"]))
+            CodedRow(one["prompt"], one["target"], tuple(one["sources"]), one.get("task", ""))
             for one in map(json.loads, (folder / ROWS).read_text("utf-8").splitlines())
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

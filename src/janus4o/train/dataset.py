@@ -12,6 +12,7 @@ from janus4o.model import sequence as layout
 from janus4o.model.loading import JanusModel
 from janus4o.train.batch import Example, Ints, Kind, lay_out
 from janus4o.train.codes import CodedRow, Codes, tokenizer_hash
+from janus4o.train.division import Size
 
 
 class Dataset:
@@ -34,7 +35,9 @@ class Dataset:
                 "run `janus4o encode` for the model you train",
             )
         self._codes = codes
+        self._tokens = model.geometry.tokens
         self._rows: list[tuple[CodedRow, Example]] = []
+        self._numbers: list[int] = []
         self.problems: list[str] = []
         # Rows with as many sources have them at the same places: one array serves them all.
         places: dict[bytes, Ints] = {}
@@ -48,12 +51,30 @@ class Dataset:
             at = [places.setdefault(a.tobytes(), a) for a in (one.source_at, one.picture_at)]
             blank = replace(one, target_codes=empty, source_at=at[0], picture_at=at[1])
             self._rows.append((row, blank))
+            self._numbers.append(number)
         if not self._rows:
             why = f": {self.problems[0]}" if self.problems else ""
             raise DataError(f"{str(codes.folder)!r} has no row to train on{why}")
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def size(self, index: int) -> Size:
+        """What the row costs, without reading its pictures."""
+        _, blank = self._rows[index]
+        return Size(blank.kind, len(blank.ids) + self._tokens - 1)
+
+    def task(self, index: int) -> str:
+        """What was asked for, where the data set says so; else the kind of row."""
+        row, blank = self._rows[index]
+        return row.task or blank.kind
+
+    def name(self, index: int) -> str:
+        """How to find the row: its number in the codes' rows.jsonl, and its prompt's beginning."""
+        prompt = self._rows[index][0].prompt
+        return (
+            f"row {self._numbers[index]} ({prompt if len(prompt) <= 60 else prompt[:57] + '...'!r})"
+        )
 
     def __getitem__(self, index: int) -> Example:
         row, blank = self._rows[index]
@@ -89,6 +110,13 @@ def rows_of_step(step: int, batch: int, rows: int, seed: int) -> Ints:
     first, last = start // rows, (start + batch - 1) // rows
     stream = np.concatenate([_epoch(epoch, rows, seed) for epoch in range(first, last + 1)])
     return stream[start - first * rows :][:batch]
+
+
+def hold_out(rows: int, count: int, seed: int) -> tuple[Ints, Ints]:
+    """Which rows are trained on, and which `count` are kept for validation; both in order."""
+    key = np.array([seed % 2**64, 2], np.uint64)
+    order = np.random.Generator(np.random.Philox(key=key)).permutation(rows)
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 @lru_cache(maxsize=4)

@@ -124,6 +124,7 @@ def encode_rows(
             row.input_prompt,
             numbers[row.output_image],
             tuple(numbers[name] for name in row.input_image),
+            row.provenance.task if row.provenance else "",
         )
         for row in rows
         if not any(name in unreadable for name in pictures_of(row))

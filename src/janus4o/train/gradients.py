@@ -7,15 +7,16 @@ whoever computed them, so the number of workers does not change what is learnt.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import JanusForConditionalGeneration
 
+from janus4o.train.attention import use_packed
 from janus4o.train.batch import Batch
 from janus4o.train.loss import Losses, batch_loss
 
@@ -26,6 +27,8 @@ class Gradients:
     Args:
         workers: micro-batches computed at the same time; more than one on the CPU only, where each
             gets its share of torch's threads.
+        sharded: the forward pass of a network whose weights are cut among processes; it gathers
+            them, and its backward pass hands the gradients round by itself.
     """
 
     def __init__(
@@ -34,13 +37,15 @@ class Gradients:
         learnt: Sequence[nn.Parameter],
         precision: Literal["fp32", "bf16"],
         workers: int = 1,
+        sharded: Callable[[Batch], Losses] | None = None,
     ) -> None:
         self._network = network
         self._learnt = learnt
         self._precision = precision
         self._device = network.device
-        self._workers = workers if self._device.type == "cpu" else 1
+        self._workers = workers if self._device.type == "cpu" and sharded is None else 1
         self._threads = max(1, torch.get_num_threads() // self._workers)
+        self._sharded = sharded
 
     def add(self, batches: Sequence[Batch], weights: Sequence[float]) -> list[Tensor]:
         """Adds the gradient of Σ summed losses of a batch / its weight.
@@ -48,6 +53,8 @@ class Gradients:
         Returns:
             For each batch the summed loss of each of its target pictures, [R], on the CPU.
         """
+        if self._sharded is not None:
+            return [self._backward(*one) for one in zip(batches, weights, strict=True)]
         sums = []
         for losses, gradients in self._all(batches, weights):
             sums.append(losses.image_RT.detach().sum(1).cpu())
@@ -55,10 +62,15 @@ class Gradients:
                 if gradient is None:
                     continue
                 if parameter.grad is None:
-                    parameter.grad = gradient
+                    parameter.grad = gradient.to(parameter.grad_dtype or gradient.dtype)
                 else:
                     parameter.grad += gradient
         return sums
+
+    @torch.no_grad()
+    def losses(self, batch: Batch) -> Tensor:
+        """The summed loss of each target picture, [R], on the CPU; nothing is learnt."""
+        return self._losses(batch).image_RT.sum(1).cpu()
 
     def _all(
         self, batches: Sequence[Batch], weights: Sequence[float]
@@ -73,25 +85,41 @@ class Gradients:
         torch.set_num_threads(self._threads)  # of this thread only
 
     def _of_one(self, batch: Batch, weight: float) -> tuple[Losses, Sequence[Tensor | None]]:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16"):
-            losses = batch_loss(self._network, batch.to(self._device))
+        losses = self._losses(batch)
         return losses, torch.autograd.grad(
             losses.total / weight, list(self._learnt), allow_unused=True
         )
 
+    def _backward(self, batch: Batch, weight: float) -> Tensor:
+        losses = self._losses(batch)
+        (losses.total / weight).backward()
+        return losses.image_RT.detach().sum(1).cpu()
+
+    def _losses(self, batch: Batch) -> Losses:
+        batch = batch.to(self._device)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+            if self._sharded is not None:
+                return self._sharded(batch)
+            return batch_loss(self._network, batch)
+
 
 @contextmanager
-def attention_for_training(network: JanusForConditionalGeneration) -> Iterator[None]:
-    """Plain attention while training on a CPU.
+def attention_for_training(
+    network: JanusForConditionalGeneration, packed: bool = False
+) -> Iterator[None]:
+    """Plain attention while training on a CPU, and the packed kind in the language model if asked.
 
     The backward pass of torch's fused CPU kernel is three to eight times slower on rows this short.
     """
-    if network.device.type != "cpu":
-        yield
-        return
     before = network.config._attn_implementation
-    network.set_attn_implementation("eager")
+    text: Any = network.config.text_config
+    before_text = text._attn_implementation
+    if network.device.type == "cpu":
+        network.set_attn_implementation("eager")
+    if packed:
+        use_packed(text)
     try:
         yield
     finally:
         network.set_attn_implementation(before)
+        text._attn_implementation = before_text

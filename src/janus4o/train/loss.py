@@ -7,7 +7,7 @@ divide sums by the targets of the whole optimiser step and micro-batches change 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from janus4o.model.embed import embed_codes, understand
 from janus4o.model.preprocess import to_pixel_values
+from janus4o.train.attention import Packed, positions_of
 from janus4o.train.batch import Batch
 
 if TYPE_CHECKING:
@@ -61,10 +62,17 @@ def embed(network: JanusForConditionalGeneration, batch: Batch) -> Tensor:
 def batch_loss(network: JanusForConditionalGeneration, batch: Batch) -> Losses:
     """One forward pass. Only the positions that predict something go through the output heads.
 
-    There is no attention mask: padding stands on the right, where causal attention never looks.
+    There is no attention mask: padding stands on the right, where causal attention never looks, and
+    packed rows are kept apart by `train.attention` (or, under any other attention, by the mask that
+    transformers makes of positions that start again).
     """
+    embeds = embed(network, batch)
+    more: dict[str, Any] = {}
+    if batch.lengths:
+        more["packed"] = Packed.of(batch.lengths, embeds.device)
+        more["position_ids"] = positions_of(batch.lengths).to(embeds.device)
     hidden = network.model.language_model(
-        inputs_embeds=embed(network, batch), use_cache=False
+        inputs_embeds=embeds, use_cache=False, **more
     ).last_hidden_state.flatten(0, 1)
     image, text = batch.image_at_RT, batch.text_at_K
     image_losses = hidden.new_zeros(image.shape, dtype=torch.float32)

@@ -29,7 +29,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from janus4o.recipe import Dropout, Recipe, Train
+from janus4o.errors import RecipeError
+from janus4o.recipe import Dropout, Lora, Recipe, Train
 
 Fit = Literal["letterbox", "crop"]
 
@@ -51,6 +52,8 @@ class Settings:
         accumulation: `exact` is the mean over all targets of the batch; `micro_means` the mean of
             the micro-batches' means, rows in the order drawn.
         dropout: what is hidden, how often; see janus4o.recipe.Dropout.
+
+    The rest is the recipe's; see janus4o.recipe.Train.
     """
 
     preset: Literal["official", "paper", "corrected"]
@@ -75,6 +78,17 @@ class Settings:
     checkpoint_every: int
     keep_checkpoints: int
     seed: int
+    packing: int | None
+    lora: Lora | None
+    freeze: tuple[str, ...]
+    weights: Literal["fp32", "bf16"]
+    optimizer: Literal["adamw", "adamw_8bit"]
+    recompute: Literal["none", "selective", "layers"]
+    shard: Literal["none", "full"]
+    validation: int
+    validate_every: int
+    spike: float
+    tracker: Literal["tensorboard", "trackio"] | None
 
 
 _SCRIPT: dict[str, Any] = {
@@ -116,7 +130,7 @@ def resolve(train: Train) -> Settings:
     for name in ("first_token", "decay", "accumulation"):
         if getattr(train, name) is not None:
             values[name] = getattr(train, name)
-    return Settings(
+    settings = Settings(
         preset=train.preset,
         steps=train.steps,
         epochs=train.epochs,
@@ -133,8 +147,26 @@ def resolve(train: Train) -> Settings:
         checkpoint_every=train.checkpoint_every,
         keep_checkpoints=train.keep_checkpoints,
         seed=train.seed,
+        packing=train.packing,
+        lora=train.lora,
+        freeze=tuple(train.freeze),
+        weights=train.weights,
+        optimizer=train.optimizer,
+        recompute=train.recompute,
+        shard=train.shard or ("none" if train.lora else "full"),
+        validation=train.validation,
+        validate_every=train.validate_every,
+        spike=train.spike,
+        tracker=train.tracker,
         **values,
     )
+    if settings.packing and settings.accumulation == "micro_means":
+        raise RecipeError(
+            f"train.packing needs train.accumulation=exact; preset {settings.preset!r} has "
+            "micro_means",
+            "add train.accumulation=exact, or take packing away",
+        )
+    return settings
 
 
 def resolve_fit(recipe: Recipe) -> Fit:

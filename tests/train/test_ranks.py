@@ -1,0 +1,150 @@
+"""Several processes learn what one learns, and go on from each other's checkpoints."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+
+from janus4o.cli import app
+from janus4o.errors import Interrupted
+from janus4o.model.loading import load_model, save_model
+
+from .conftest import write_data_set
+
+
+@pytest.fixture
+def recipe(tmp_path, fresh_model):
+    """Makes a recipe whose run folder has encoded data; `changes` are of its `train`."""
+    save_model(fresh_model(), tmp_path / "init")
+
+    def make(name, **changes):
+        write_data_set(tmp_path / name)
+        train = {"steps": 4, "batch": 6, "micro_batch": 2, "rate": 1e-2, "warmup": 0.2, **changes}
+        made = {
+            "name": name,
+            "output": str(tmp_path / name),
+            "model": {"init": str(tmp_path / "init"), "fit": "letterbox"},
+            "train": {"checkpoint_every": 100, "validation": 3, "validate_every": 2, **train},
+        }
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(made))
+        assert app.main(["encode", str(path)]) == 0
+        return path
+
+    return make
+
+
+def start(recipe, processes, *changes):
+    """What torchrun does, without its own process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "janus4o.cli.app", "train", str(recipe), "--device", "cpu"]
+    common = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        subprocess.Popen(
+            [*words, *changes],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        for rank in range(processes)
+    ]  # fmt: skip
+
+
+def together(recipe, processes, *changes):
+    for one in start(recipe, processes, *changes):
+        said, _ = one.communicate(timeout=240)
+        assert one.returncode == 0, said
+        assert "Warning" not in said
+
+
+def lines(recipe):
+    text = recipe.with_suffix("").joinpath("metrics.jsonl").read_text()
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "seconds"} for line in text.splitlines()
+    ]
+
+
+def weights(recipe, step=4):
+    folder = recipe.with_suffix("") / "checkpoints" / str(step)
+    return dict(load_model(folder).network.named_parameters())
+
+
+def assert_alike(got, wanted):
+    assert len(got) == len(wanted)
+    for a, b in zip(got, wanted, strict=True):
+        assert a["validation" if "validation" in b else "step"] == pytest.approx(
+            b.get("validation", b["step"]), rel=1e-5
+        )
+        assert (a["t2i_loss"] is None) == (b["t2i_loss"] is None)
+        for key in ("loss", "grad_norm"):
+            assert a[key] == pytest.approx(b[key], rel=1e-6 if a["step"] == 1 else 1e-4), key
+
+
+CASES = [
+    pytest.param(2, {}, id="2-cut"),
+    pytest.param(
+        2, {"batch": 1, "weight_decay": 0.5}, id="2-cut-one-row", marks=pytest.mark.stress
+    ),
+    pytest.param(
+        2,
+        {"shard": "none", "micro_batch": None, "packing": 128},
+        id="2-packed-whole",
+        marks=pytest.mark.stress,
+    ),
+    pytest.param(2, {"lora": {"rank": 2}}, id="2-lora"),
+    pytest.param(4, {}, id="4-cut", marks=pytest.mark.stress),
+    pytest.param(4, {"preset": "official"}, id="4-official", marks=pytest.mark.stress),
+]
+
+
+@pytest.mark.parametrize(("processes", "changes"), CASES)
+def test_several_processes_learn_what_one_learns(recipe, processes, changes):
+    one, several = recipe("one", **changes), recipe("several", **changes)
+    assert app.main(["train", str(one), "--device", "cpu"]) == 0
+    together(several, processes)
+    assert_alike(lines(several), lines(one))
+
+
+def test_two_go_on_to_the_bit_and_one_goes_on_from_two(recipe):
+    path = recipe("run", steps=5, checkpoint_every=1)
+    together(path, 2, "train.keep_checkpoints=9")
+    whole, wanted = weights(path, 5), lines(path)
+
+    def forget():
+        for step in (3, 4, 5):
+            shutil.rmtree(path.with_suffix("") / "checkpoints" / str(step))
+
+    forget()
+    together(path, 2, "train.keep_checkpoints=9")
+    for name, tensor in weights(path, 5).items():
+        assert torch.equal(tensor, whole[name]), name
+    assert lines(path) == wanted
+    forget()
+    assert app.main(["train", str(path), "--device", "cpu"]) == 0
+    assert_alike(lines(path), wanted)
+
+
+def test_a_signal_to_one_stops_all_with_a_checkpoint(recipe):
+    path = recipe("long", steps=100_000)
+    started = start(path, 2)
+    log = path.with_suffix("") / "metrics.jsonl"
+    for _ in range(600):
+        if log.is_file() and log.stat().st_size:
+            break
+        time.sleep(0.1)
+    started[1].send_signal(signal.SIGTERM)
+    for one in started:
+        said, _ = one.communicate(timeout=240)
+        assert one.returncode == Interrupted.exit_code, said
+    [step] = (path.with_suffix("") / "checkpoints").iterdir()
+    assert (step / "trainer" / "state.json").is_file()
+    assert len(lines(path)) == int(step.name)
