@@ -59,7 +59,7 @@ class Limits(_Strict):
     tokens: int | None = Field(None, ge=1)
 
 
-NOT_CONTENT = {"base_url", "key", "timeout", "served", "price", "limits", "urls", "batch"}
+NOT_CONTENT = {"base_url", "device", "key", "timeout", "served", "price", "limits", "urls", "batch"}
 """Keys of a server that do not determine what it answers."""
 
 
@@ -143,23 +143,40 @@ class PainterServer(Server):
         return self
 
 
+class Local(_Strict):
+    """A Janus of this machine: Janus-Pro to describe pictures, Janus-4o to draw and edit.
+
+    model: `sketch-base`, a checkpoint folder or a hub id.
+    device: auto, cpu, cuda or cuda:N.
+    """
+
+    api: Literal["janus"]
+    model: str = Field(min_length=1)
+    device: str = "auto"
+
+
 def _kind(value: Any) -> str:
-    return "server" if isinstance(value, dict | Server) else "offline"
+    if isinstance(value, dict):
+        return "local" if value.get("api") == "janus" else "server"
+    if isinstance(value, Local):
+        return "local"
+    return "server" if isinstance(value, Server) else "offline"
 
 
-_KINDS = ("offline", "server")
+_KINDS = ("offline", "local", "server")
 _Offline = Annotated[Literal["sketch"], Tag("offline")]
+_Local = Annotated[Local, Tag("local")]
 
 
 class Teachers(_Strict):
     """Who writes and who paints. `sketch` is the offline world: exact, free, no key."""
 
-    writer: Annotated[_Offline | Annotated[WriterServer, Tag("server")], Discriminator(_kind)] = (
-        "sketch"
-    )
-    painter: Annotated[_Offline | Annotated[PainterServer, Tag("server")], Discriminator(_kind)] = (
-        "sketch"
-    )
+    writer: Annotated[
+        _Offline | _Local | Annotated[WriterServer, Tag("server")], Discriminator(_kind)
+    ] = "sketch"
+    painter: Annotated[
+        _Offline | _Local | Annotated[PainterServer, Tag("server")], Discriminator(_kind)
+    ] = "sketch"
     max_categories: int | None = Field(
         None, ge=1, description="most object categories in one prompt; None takes the painter's own"
     )

@@ -137,12 +137,15 @@ def examine_teachers(recipe: Recipe) -> list[Finding]:
     """Keys, prices and ends of the models a recipe names; asks nobody."""
     import datetime
 
-    from janus4o.recipe import Server
+    from janus4o.recipe import Local, Server
     from janus4o.teachers import registry
 
     findings = []
     for role in ("writer", "painter"):
         server = getattr(recipe.teachers, role)
+        if isinstance(server, Local):
+            findings.append(Finding(role, State.WORKS, f"{server.model}: on this machine, free"))
+            continue
         if not isinstance(server, Server):
             findings.append(Finding(role, State.WORKS, "sketch: offline, free"))
             continue

@@ -41,10 +41,11 @@ def hire(recipe: Recipe, asking: bool = True) -> Staff:
 
     Raises:
         Refused: a teacher's key or package is not there.
-        RecipeError: its model has no such size, or the world needs other teachers.
+        RecipeError: its model has no such size, or the world or a pipeline needs other teachers.
+        CheckpointError: a model of this machine cannot be read.
     """
     from janus4o.errors import RecipeError
-    from janus4o.recipe import PainterServer, WriterServer
+    from janus4o.recipe import Local, PainterServer, WriterServer
     from janus4o.sketch.teacher import SketchPainter, SketchWriter
     from janus4o.synth.checks import Anything
     from janus4o.synth.inspection import SketchInspector
@@ -59,6 +60,19 @@ def hire(recipe: Recipe, asking: bool = True) -> Staff:
     sketched = "learnable" if is_open else world
     writer: Writer = SketchWriter(sketched, hold_out)
     painter: Painter = SketchPainter(sketched, hold_out)
+    ours = {one for one in (teachers.writer, teachers.painter) if isinstance(one, Local)}
+    if ours:
+        from janus4o.generate.teacher import JanusCaptioner, JanusPainter, Loaded
+
+        _check_has_pictures(recipe)
+        models = {one: Loaded(one.model, one.device) for one in ours}
+        if asking:
+            for model in models.values():
+                model.open()  # what cannot be read is said before anything is asked
+        if isinstance(teachers.writer, Local):
+            writer = JanusCaptioner(models[teachers.writer])
+        if isinstance(teachers.painter, Local):
+            painter = JanusPainter(models[teachers.painter])
     if isinstance(teachers.writer, WriterServer):
         writer = writer_of(teachers.writer, asking)
     if isinstance(teachers.painter, PainterServer):
@@ -69,6 +83,22 @@ def hire(recipe: Recipe, asking: bool = True) -> Staff:
                 f"teachers.size: {paints.name!r} does not paint {width}×{height}", reason
             )
     return Staff(writer, painter, Anything() if is_open else SketchInspector(hold_out))
+
+
+def _check_has_pictures(recipe: Recipe) -> None:
+    """A Janus writes about a picture it is shown; raises RecipeError where there will be none."""
+    from janus4o.errors import RecipeError
+    from janus4o.recipe import Local
+
+    synthesis = recipe.synthesis
+    blind = {"text_to_image": synthesis.text_to_image.count, "document": synthesis.document.count}
+    named = [f"synthesis.{name}" for name, count in blind.items() if count]
+    if isinstance(recipe.teachers.writer, Local) and named:
+        raise RecipeError(
+            f"teachers.writer: a Janus describes pictures, and {' and '.join(named)} "
+            "wants texts about none",
+            "name another writer, or set the count to 0 and use image_first or editing",
+        )
 
 
 def writer_of(server: WriterServer, asking: bool = True) -> OpenAIWriter | GoogleWriter:

@@ -33,7 +33,7 @@ FREE = Price(0.0)
 
 @runtime_checkable
 class Priced(Protocol):
-    """A teacher behind a server: its calls cost money, and it can say how much before it is asked."""
+    """A teacher that knows what a call costs before it is made: one behind a server, or a free one."""
 
     @property
     def name(self) -> str: ...

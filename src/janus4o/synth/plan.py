@@ -13,7 +13,7 @@ from PIL import Image
 from janus4o.exchange import Painter, PaintRequest, Picture, Writer, WriteRequest
 from janus4o.images import save_png
 from janus4o.ledger.prices import Price, Priced, price_of
-from janus4o.recipe import Recipe, Server
+from janus4o.recipe import Local, Recipe, Server
 from janus4o.synth import attributes, categories, prompts
 from janus4o.synth.checks import Anything, Inspector
 from janus4o.synth.pipelines import editing
@@ -28,7 +28,7 @@ BYTES_PER_PIXEL = 0.15
 SERVED_BYTES_PER_PIXEL = 1.5
 """Of a photographic PNG: about 1.5 MB at 1024×1024."""
 WRITE_SECONDS, PAINT_SECONDS = 5.0, 40.0
-"""What a call to a server is reckoned to take; image models need tens of seconds."""
+"""What a call to a server, or to a Janus here, is reckoned to take; image models need tens of seconds."""
 BATCH_SECONDS = 24 * 3600.0
 """The most a batch may take; many take far less."""
 SKETCH_SECONDS = 0.003
@@ -221,8 +221,8 @@ def _seconds(recipe: Recipe, writes: int, paints: int) -> float:
         (recipe.teachers.writer, WRITE_SECONDS, writes),
         (recipe.teachers.painter, PAINT_SECONDS, paints),
     ):
-        if not isinstance(server, Server):
-            bound += calls * SKETCH_SECONDS  # computed here, whatever the concurrency
+        if not isinstance(server, Server):  # computed here, one by one, whatever the concurrency
+            bound += calls * (each if isinstance(server, Local) else SKETCH_SECONDS)
             continue
         if server.batch:  # edits are asked one by one, but at the same time as others wait
             busy += math.ceil(calls / recipe.synthesis.concurrency) * BATCH_SECONDS
