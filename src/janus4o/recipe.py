@@ -299,6 +299,9 @@ class Synthesis(_Strict):
         world; `open` asks for anything, of teachers behind an API.
     hold_out: keep the combinations of the evaluation out of the training data.
     concurrency: samples in flight, each with one call; batches are this large at most.
+    shares: `planned` settles what every row is to be before anything is asked, so that all shares are
+        met whatever is rejected; `drawn` draws each sample by itself, so that they are met in the
+        long run. None plans, except in the learnable world: its published results are of drawn rows.
     budget_usd: stop before spending more; None means no limit.
     """
 
@@ -310,12 +313,18 @@ class Synthesis(_Strict):
         None, description="folder of templates that take the place of shipped ones of the same name"
     )
     hold_out: bool = True
+    shares: Literal["planned", "drawn"] | None = None
     text_to_image: TextToImage = TextToImage()
     image_first: ImageFirst = ImageFirst()
     document: Document = Document()
     editing: Editing = Editing()
     concurrency: int = Field(8, ge=1, le=10_000)
     budget_usd: float | None = Field(None, ge=0)
+
+    @property
+    def planned(self) -> bool:
+        """Whether what each row is to be is settled beforehand."""
+        return (self.shares or ("drawn" if self.world == "learnable" else "planned")) == "planned"
 
 
 class Model(_Strict):
@@ -496,6 +505,9 @@ class Recipe(_Strict):
         ):
             synthesis.pop(key)
         synthesis["text_to_image"].pop("count")
+        synthesis.pop("shares")
+        if self.synthesis.planned:
+            synthesis["shares"] = "planned"
         for key in ("count", "pictures"):
             synthesis["editing"].pop(key)
         defaults = Editing().model_dump(mode="json")

@@ -161,12 +161,13 @@ def crash_at(step: int) -> None:
 
 
 @pytest.mark.parametrize("stride", [6, pytest.param(1, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("shares", ["drawn", pytest.param("planned", marks=pytest.mark.stress)])
 def test_a_crash_at_any_point_pays_nothing_twice_but_what_was_in_flight(
-    tmp_path: Path, make_recipe: Make, teacher: type, stride: int
+    tmp_path: Path, make_recipe: Make, teacher: type, stride: int, shares: str
 ) -> None:
     """Free samples are killed at every system call in tests/survival."""
     cost = 0.01
-    recipe = make_recipe(2, 2, concurrency=2)
+    recipe = make_recipe(2, 2, concurrency=2, shares=shares)
     unkilled = teacher(cost_usd=cost)
     expected = finish(tmp_path / "whole", recipe, unkilled)
     step, code = 1, 9
@@ -204,26 +205,29 @@ class _Log(list[str]):
 
 
 @pytest.mark.parametrize("kills", [12, pytest.param(300, marks=pytest.mark.stress)])
+@pytest.mark.parametrize(("shares", "few"), [("drawn", 2), ("planned", 50)])
 def test_kills_at_random_instants_change_nothing(
     tmp_path: Path,
     make_recipe: Make,
     teacher: type,
     monkeypatch: pytest.MonkeyPatch,
     kills: int,
+    shares: str,
+    few: int,
 ) -> None:
     monkeypatch.setattr("janus4o.synth.store.GROUP_SECONDS", 0.02)
-    recipe = make_recipe(60, 40, concurrency=6)
-    expected = finish(tmp_path / "whole", recipe, teacher())
+    recipe = make_recipe(60, 40, concurrency=6, shares=shares)
+    expected = finish(tmp_path / "whole", recipe, teacher(few=few))
     rng = random.Random(4)
     folder = tmp_path / "killed"
     killed = 0
     for _ in range(kills):
-        pid = in_child(lambda: run(recipe, folder, teacher(jitter=3), teacher(jitter=3)))
+        pid = in_child(lambda: run(recipe, folder, *(teacher(jitter=3, few=few) for _ in "wp")))
         time.sleep(rng.uniform(0.02, 0.25))
         os.kill(pid, signal.SIGKILL)
         killed += wait(pid) == -signal.SIGKILL
     assert killed >= 3
-    assert finish(folder, recipe, teacher()) == expected
+    assert finish(folder, recipe, teacher(few=few)) == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

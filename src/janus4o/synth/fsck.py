@@ -83,6 +83,8 @@ class _Check:
         self._half = half
         self._progress = progress
         self._standings = {s.sample.id: s for p in Pipeline for s in store.standings(p)}
+        # Whether those are ever made again is not said: others have taken their places.
+        self._rejected = {id for id, one in self._standings.items() if one.state is State.REJECTED}
         self._users: dict[str, set[str]] = {}  # picture → ids of the samples that need it
         for attempt in store.attempts():
             if attempt.blob is not None:
@@ -105,7 +107,11 @@ class _Check:
             if self._progress is not None:
                 self._progress(done, len(there))
         findings += bad.values()
-        lost = {name for name in self._users if not self._store.blobs.path(name).is_file()}
+        lost = {
+            name
+            for name, samples in self._users.items()
+            if not self._store.blobs.path(name).is_file() and not self._rejected >= samples
+        }
         findings += [
             Finding("missing", self._name(self._store.blobs.path(name)), self._needed(name))
             for name in sorted(lost)
@@ -149,7 +155,7 @@ class _Check:
 
     def _take_back(self, pictures: set[str]) -> None:
         """Lets the next run begin again with the samples of these pictures, and write the data set."""
-        ids = {sample for name in pictures for sample in self._users.get(name, ())}
+        ids = {sample for name in pictures for sample in self._users.get(name, ())} - self._rejected
         for sample in sorted(ids):
             if standing := self._standings.get(sample):
                 self._store.update(Standing(standing.sample, State.PLANNED))

@@ -16,9 +16,9 @@ from janus4o.ledger.prices import Price, Priced, price_of
 from janus4o.recipe import Local, Recipe, Server
 from janus4o.synth import attributes, categories, prompts
 from janus4o.synth.checks import Anything, Inspector
-from janus4o.synth.pipelines import editing
+from janus4o.synth.pipelines import editing, prompt_first
 from janus4o.synth.runner import wanted_rows
-from janus4o.synth.sample import Pipeline, Rejected, name_samples
+from janus4o.synth.sample import Pipeline, Rejected, attempts, name_samples
 from janus4o.synth.setting import Setting, setting_of
 
 DRAWS = 2000
@@ -91,22 +91,19 @@ def plan(
     names, wanted = name_samples(recipe), wanted_rows(recipe)
     kinds: Counter[str] = Counter()
     tasks: Counter[str] = Counter()
-    for index in range(DRAWS):
-        sample = names.sample(Pipeline.PROMPT_FIRST, index)
-        drawn = attributes.draw(
-            sample.rng("attributes"),
-            setting.taxonomy,
-            setting.text_to_image,
-            setting.max_categories,
-        )
+    prompts_of, edits_of = (
+        [names.sample(one, slot * attempts(recipe, one)) for slot in range(DRAWS)]
+        for one in (Pipeline.PROMPT_FIRST, Pipeline.EDITING)
+    )
+    for sample in prompts_of:
+        drawn = prompt_first.asked_attributes(sample, setting)
         try:
             setting.inspector.allow(drawn)
         except Rejected:
             continue
         kinds[drawn.kind] += 1
     if setting.tasks:
-        for index in range(DRAWS):
-            tasks[editing.draw_task(names.sample(Pipeline.EDITING, index), setting)] += 1
+        tasks.update(editing.asked_task(sample, setting).name for sample in edits_of)
     decay = recipe.synthesis.text_to_image.category_decay
     largest = attributes.largest_count(setting.taxonomy, setting.max_categories)
     writes, paints = (sum(counts) for counts in zip(*_calls(setting, wanted).values(), strict=True))

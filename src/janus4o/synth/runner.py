@@ -3,6 +3,9 @@
 Samples are made in any order but accepted strictly by index, because whether one is a duplicate
 depends on those before it. The data set is therefore the first accepted samples by index,
 whatever the concurrency was and however often the run was killed.
+
+With planned shares every row is a slot with numbers for several attempts. A sample that comes to
+nothing is followed by the next of its slot, and the slots after it wait to be decided.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from janus4o.synth.sample import (
     Standing,
     State,
     TeacherRefused,
+    attempts,
     content_of,
     name_samples,
 )
@@ -168,12 +172,19 @@ class _Queue:
         waiting: ended but undecided, because one before it has not ended.
         unfinished: known from earlier runs, to be taken up again.
         undecided: index of the first sample not decided yet.
-        issued: index of the next sample to start.
+        issued: index of the next sample to start where none is to be taken up or replaced.
         in_flight: started and not ended.
+        ends: how the samples since the last accepted one came to nothing.
+        attempts: samples a slot has.
+        given_up: what a slot asked for whose samples all came to nothing → why. Slots behind it that
+            ask for that are left empty, whatever became of samples of theirs.
+        missing: how many slots are empty.
+        last: index of the last accepted sample.
     """
 
     pipeline: Pipeline
     wanted: int
+    attempts: int
     waiting: dict[int, Standing] = field(default_factory=dict)
     unfinished: set[int] = field(default_factory=set)
     seen: set[object] = field(default_factory=set)
@@ -181,8 +192,23 @@ class _Queue:
     issued: int = 0
     in_flight: int = 0
     accepted: int = 0
-    barren: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
     failed: int = 0
+    given_up: dict[str, str] = field(default_factory=dict)
+    missing: int = 0
+    last: int = -1
+
+    def slot_after(self, index: int) -> int:
+        """The first index of the slot behind that of a sample."""
+        return (index // self.attempts + 1) * self.attempts
+
+    def replace(self, index: int) -> None:
+        """A sample came to nothing: the next one of its slot takes its place."""
+        following = index + 1
+        while following % self.attempts and following in self.waiting:
+            following += 1
+        if following % self.attempts:
+            self.unfinished.add(following)
 
     def hopeful_before(self, index: int) -> int:
         """Samples that may still be accepted before the one at `index` must be started."""
@@ -208,7 +234,7 @@ class _Run:
         progress: Progress | None,
         limit: int | None,
     ) -> None:
-        self._names = name_samples(recipe)
+        self._recipe, self._names = recipe, name_samples(recipe)
         self._wanted = wanted_rows(recipe)
         self._setting = setting
         self._concurrency = recipe.synthesis.concurrency
@@ -277,23 +303,34 @@ class _Run:
 
     def _load(self, pipeline: Pipeline) -> _Queue:
         """Takes up what earlier runs left."""
-        queue = _Queue(pipeline, self._wanted[pipeline])
+        queue = _Queue(pipeline, self._wanted[pipeline], attempts(self._recipe, pipeline))
+        slots: dict[int, list[Standing]] = {}
         for standing in self._store.standings(pipeline):
             index = standing.sample.index
-            queue.issued = index + 1
-            match standing.state:
-                case State.ACCEPTED:
-                    queue.seen.add(standing.fingerprint)
-                    queue.waiting[index] = standing
-                case State.CHECKED | State.REJECTED | State.REFUSED:
-                    queue.waiting[index] = standing
-                case _:
-                    queue.unfinished.add(index)
-        # A hole would be a sample that was started after one that left no trace: start that too.
-        known = queue.waiting.keys() | queue.unfinished
-        queue.unfinished |= set(range(queue.issued)) - known
+            queue.issued = queue.slot_after(index)
+            queue.waiting[index] = standing
+            slots.setdefault(index // queue.attempts, []).append(standing)
+            if standing.state is State.ACCEPTED:
+                queue.seen.add(standing.fingerprint)
+        for slot in range(queue.issued // queue.attempts):
+            self._take_up(queue, slot, slots.get(slot, []))
         self._decide(queue)
         return queue
+
+    def _take_up(self, queue: _Queue, slot: int, known: list[Standing]) -> None:
+        """Says which sample of a slot must be made, if one must."""
+        if not known:  # it was begun after one that left no trace
+            queue.unfinished.add(slot * queue.attempts)
+            return
+        states = [standing.state for standing in known]
+        if State.CHECKED in states or State.ACCEPTED in states:
+            return
+        for standing in known:
+            if standing.state not in (State.REJECTED, State.REFUSED):
+                del queue.waiting[standing.sample.index]
+                queue.unfinished.add(standing.sample.index)
+                return
+        queue.replace(known[-1].sample.index)
 
     async def _fill_all(self, queues: list[_Queue]) -> None:
         with self._signals():
@@ -302,6 +339,8 @@ class _Run:
                     if queue.pipeline is Pipeline.EDITING:
                         self._setting = replace(self._setting, rows=self._pictures_to_edit())
                     await self._fill(queue)
+                for queue in queues:
+                    self._stop = self._stop or self._shortage(queue)
             finally:
                 for desk in self._teachers.desks.values():
                     await desk.close()
@@ -359,13 +398,19 @@ class _Run:
     def _next(self, queue: _Queue) -> Sample | None:
         """The sample to start, if one is needed; never more than could all be accepted."""
         index = min(queue.unfinished, default=queue.issued)
-        needed = queue.wanted - queue.accepted - queue.kept_before(index)
+        while queue.given_up and self._asked(queue, index) in queue.given_up:
+            queue.unfinished.discard(index)
+            queue.issued = max(queue.issued, queue.slot_after(index))
+            index = min(queue.unfinished, default=queue.issued)
+        if queue.attempts > 1 and index >= queue.wanted * queue.attempts:
+            return None
+        needed = queue.wanted - queue.accepted - queue.missing - queue.kept_before(index)
         if self._limit is not None:
             needed = min(needed, self._limit - self._made)
         if self._stop is not None or queue.hopeful_before(index) >= needed:
             return None
         queue.unfinished.discard(index)
-        queue.issued = max(queue.issued, index + 1)
+        queue.issued = max(queue.issued, queue.slot_after(index))
         return self._names.sample(queue.pipeline, index)
 
     async def _make(self, sample: Sample) -> Standing:
@@ -392,6 +437,8 @@ class _Run:
         standing = task.result()
         self._store.update(standing)
         queue.waiting[standing.sample.index] = standing
+        if standing.state is not State.CHECKED:
+            queue.replace(standing.sample.index)
         if standing.state is not State.FAILED:
             queue.failed = 0
             return
@@ -404,25 +451,40 @@ class _Run:
 
     def _decide(self, queue: _Queue) -> None:
         """Accepts or rejects, in the order of the indices, as far as there is no gap."""
-        while queue.accepted < queue.wanted and queue.undecided in queue.waiting:
+        while queue.accepted + queue.missing < queue.wanted:
+            if queue.given_up and self._asked(queue, queue.undecided) in queue.given_up:
+                queue.missing += 1
+                queue.undecided = queue.slot_after(queue.undecided)
+                continue
+            if queue.undecided not in queue.waiting:
+                break
             standing = queue.waiting.pop(queue.undecided)
             queue.undecided += 1
             if standing.state is State.CHECKED:
                 standing = self._resolve(queue, standing)
                 self._store.update(standing)
                 self._made += standing.state is State.ACCEPTED
+                if standing.state is State.REJECTED:
+                    queue.replace(standing.sample.index)
             if standing.state is State.ACCEPTED:
                 queue.accepted += 1
-                queue.barren = 0
-            else:
-                queue.barren += 1
-                reason = standing.reason.partition(":")[0]
-                self._ends[f"{standing.state.value}: {reason}"] += 1
+                queue.ends.clear()
+                queue.last = standing.sample.index
+                queue.undecided = queue.slot_after(standing.sample.index)
+                continue
+            end = f"{standing.state.value}: {standing.reason.partition(':')[0]}"
+            queue.ends[end] += 1
+            self._ends[end] += 1
+            if queue.attempts > 1 and queue.undecided % queue.attempts == 0:
+                queue.given_up[self._asked(queue, standing.sample.index)] = _most(queue.ends)
+                queue.missing += 1
+                queue.ends.clear()
         self._accepted[queue.pipeline.value] = queue.accepted
-        if queue.barren >= MAX_BARREN and queue.accepted < queue.wanted:
-            common = ", ".join(f"{end} {n}×" for end, n in self._ends.most_common(3))
+        barren = queue.ends.total()
+        if barren >= MAX_BARREN and queue.accepted + queue.missing < queue.wanted:
             self._stop = self._stop or Refused(
-                f"{MAX_BARREN} {queue.pipeline.value} samples in a row came to nothing ({common})",
+                f"{barren} {queue.pipeline.value} samples in a row came to nothing "
+                f"({_most(queue.ends)})",
                 "ask for fewer rows or for more variety",
             )
         elif self._limit is not None and self._made >= self._limit:
@@ -436,8 +498,32 @@ class _Run:
         if standing.fingerprint in queue.seen:
             reason = "duplicate: the same text and pictures as an earlier row"
             return Standing(standing.sample, State.REJECTED, reason, standing.row)
+        if self._pairs(queue) and standing.sample.index % 2 and queue.last % 2:
+            reason = "pair: the same picture painted anew is no row"
+            return Standing(standing.sample, State.REJECTED, reason, standing.row)
         queue.seen.add(standing.fingerprint)
         return Standing(standing.sample, State.ACCEPTED, "", standing.row)
+
+    def _pairs(self, queue: _Queue) -> bool:
+        """Whether each original follows the same picture painted anew, half of either."""
+        both = self._setting.image_first.keep == "both"
+        return self._recipe.synthesis.planned and both and queue.pipeline is Pipeline.IMAGE_FIRST
+
+    def _asked(self, queue: _Queue, index: int) -> str:
+        """What the slot of a sample is to be."""
+        schedule = self._setting.schedule
+        return schedule.asked(self._names.sample(queue.pipeline, index)) if schedule else ""
+
+    def _shortage(self, queue: _Queue) -> Refused | None:
+        """Says which shares could not be met."""
+        if not queue.missing:
+            return None
+        what = "; ".join(f"{asked} ({ends})" for asked, ends in queue.given_up.items())
+        return Refused(
+            f"{queue.missing} of {queue.wanted} {queue.pipeline.value} rows cannot be had: "
+            f"{queue.attempts} samples in a row came to nothing for {what}",
+            "all other rows are there; make another run without these, or ask another teacher",
+        )
 
     def _tally(self) -> Tally:
         wanted = {pipeline.value: count for pipeline, count in self._wanted.items()}
@@ -481,3 +567,7 @@ class _Run:
             for number, handler in before.items():
                 loop.remove_signal_handler(number)
                 signal.signal(number, handler)
+
+
+def _most(ends: Counter[str]) -> str:
+    return ", ".join(f"{end} {n}×" for end, n in ends.most_common(3))

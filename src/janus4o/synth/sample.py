@@ -27,6 +27,19 @@ class Pipeline(StrEnum):
     EDITING = "editing"
 
 
+ATTEMPTS = 64
+"""Samples of one slot after which a run with planned shares says that it cannot be filled."""
+
+
+def attempts(recipe: Recipe, pipeline: Pipeline) -> int:
+    """How many samples a slot of a pipeline has; slot = index // attempts.
+
+    Pictures are described one after the other, each once: those samples have nothing to be planned.
+    """
+    planned = recipe.synthesis.planned and pipeline is not Pipeline.IMAGE_FIRST
+    return ATTEMPTS if planned else 1
+
+
 class State(StrEnum):
     """How far a sample is. The last four are ends; `failed` is tried again by the next run.
 

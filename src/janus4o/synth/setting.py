@@ -11,10 +11,13 @@ from janus4o.recipe import Document, Editing, ImageFirst, Recipe, TextToImage
 from janus4o.sketch.edit import EditTask
 from janus4o.sketch.wanted import World
 from janus4o.synth import conditions, documents, pictures, prompts, taxonomy, vocabulary
+from janus4o.synth.attributes import Attributes
 from janus4o.synth.checks import Inspector
 from janus4o.synth.documents import DocumentWords
 from janus4o.synth.pictures import Pictures
 from janus4o.synth.prompts import Prompts
+from janus4o.synth.sample import ATTEMPTS, Rejected
+from janus4o.synth.schedule import Plans, Schedule
 from janus4o.synth.taxonomy import Taxonomy
 
 
@@ -31,6 +34,7 @@ class Setting:
         size: (width, height) in pixels asked for.
         described: pictures the image-first pipeline writes about.
         edited: pictures that are edited; None where sources are drawn, or are rows of the run.
+        schedule: what each row is to be; None where every sample draws that for itself.
         rows: names of this run's text-to-image pictures, once they are all there.
     """
 
@@ -48,6 +52,7 @@ class Setting:
     documents: DocumentWords
     described: Pictures | None = None
     edited: Pictures | None = None
+    schedule: Schedule | None = None
     rows: tuple[str, ...] = ()
 
     @property
@@ -86,25 +91,49 @@ def setting_of(recipe: Recipe, painter: Painter, inspector: Inspector) -> Settin
             "synthesis.image_first.pictures is missing", "say which pictures are to be described"
         )
     _check_types(synthesis.document)
+    words = vocabulary.read(synthesis.vocabulary) if world is None else taxonomy.of_world(world)
+    tasks = _positive(editing.tasks)
+    most = min(painter.max_categories, recipe.teachers.max_categories or painter.max_categories)
+    pages = documents.read(synthesis.document.vocabulary)
+
+    def allowed(attributes: Attributes) -> bool:
+        try:
+            inspector.allow(attributes)
+        except Rejected:
+            return False
+        return True
+
+    schedule = Schedule(
+        recipe.seed,
+        ATTEMPTS,
+        lambda rng: Plans(words, synthesis.text_to_image, most, allowed, rng),
+        _positive(synthesis.document.types),
+        pages.themes,
+        pages.fonts,
+        tasks,
+        editing,
+        tools=world is None,
+    )
     return Setting(
         world,
-        vocabulary.read(synthesis.vocabulary) if world is None else taxonomy.of_world(world),
+        words,
         synthesis.text_to_image,
         synthesis.image_first,
         synthesis.document,
         editing,
-        _positive(editing.tasks),
-        min(painter.max_categories, recipe.teachers.max_categories or painter.max_categories),
+        tasks,
+        most,
         recipe.teachers.size,
         inspector,
         prompts.read(synthesis.prompts),
-        documents.read(synthesis.document.vocabulary),
+        pages,
         pictures.open_pictures(described, recipe.seed)
         if synthesis.image_first.count and described is not None
         else None,
         pictures.open_pictures(editing.pictures, recipe.seed)
         if editing.count and editing.sources == "pictures" and editing.pictures is not None
         else None,
+        schedule if synthesis.planned else None,
     )
 
 

@@ -13,6 +13,7 @@ from janus4o.synth.calls import Calls
 from janus4o.synth.checks import check_not_flat, check_picture
 from janus4o.synth.documents import CATEGORIES, Content, Template
 from janus4o.synth.sample import Sample, State
+from janus4o.synth.schedule import Page
 from janus4o.synth.setting import Setting
 from janus4o.synth.writing import Answer
 
@@ -23,16 +24,14 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     Raises:
         Rejected, TeacherRefused, CallFailed
     """
-    rng, words = sample.rng("document"), setting.documents
-    theme = words.themes[rng.integers(len(words.themes))]
-    font = words.fonts[rng.integers(len(words.fonts))]
-    kinds = {kind: share for kind, share in sorted(setting.document.types.items()) if share > 0}
+    page = asked_page(sample, setting)
+    theme, font = page.theme, page.font
     if setting.document.category == "planned":
-        drawn = draw_share(rng, kinds)
-        content, asked_content = await _content(calls, setting, drawn, theme)
-        template, asked_template = await _template(calls, setting, theme, font, (drawn,))
+        content, asked_content = await _content(calls, setting, page.type, theme)
+        template, asked_template = await _template(calls, setting, theme, font, (page.type,))
     else:
-        template, asked_template = await _template(calls, setting, theme, font, tuple(kinds))
+        kinds = tuple(kind for kind, share in sorted(setting.document.types.items()) if share > 0)
+        template, asked_template = await _template(calls, setting, theme, font, kinds)
         content, asked_content = await _content(calls, setting, template.value.type, theme)
     calls.reach(State.WRITTEN)
     kind = template.value.type
@@ -65,6 +64,17 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
             templates=setting.prompts.stamps(f"document_{kind}", "document_template"),
         ),
     )
+
+
+def asked_page(sample: Sample, setting: Setting) -> Page:
+    """What the document of a sample is to be; its type counts where it is not the writer's choice."""
+    if setting.schedule is not None:
+        return setting.schedule.page(sample)
+    rng, words = sample.rng("document"), setting.documents
+    theme = words.themes[rng.integers(len(words.themes))]
+    font = words.fonts[rng.integers(len(words.fonts))]
+    kinds = {kind: share for kind, share in sorted(setting.document.types.items()) if share > 0}
+    return Page(draw_share(rng, kinds), theme, font)
 
 
 async def _content(

@@ -30,6 +30,7 @@ from janus4o.synth.checks import (
 from janus4o.synth.forms import SENTENCE, TEXT
 from janus4o.synth.pipelines import prompt_first
 from janus4o.synth.sample import Rejected, Sample, State
+from janus4o.synth.schedule import Task
 from janus4o.synth.setting import Setting
 from janus4o.synth.sources import Source, draw_source
 
@@ -72,9 +73,9 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     Raises:
         Rejected, TeacherRefused, CallFailed
     """
-    task = draw_task(sample, setting)
+    task = asked_task(sample, setting)
     brief = await _brief(sample, task, calls, setting)
-    asked = setting.prompts.editing(task, brief.template, **brief.words)
+    asked = setting.prompts.editing(task.name, brief.template, **brief.words)
     form = SENTENCE if brief.template == "editing_descriptive" else TEXT
     written = await writing.write(calls, setting, "write", asked, brief.shown, form)
     calls.reach(State.WRITTEN)
@@ -95,7 +96,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
         provenance=Provenance(
             id=sample.id,
             pipeline=sample.pipeline.value,
-            task=task,
+            task=task.name,
             attributes=dict(brief.told),
             write_prompt=asked,
             writer=written.model,
@@ -107,14 +108,13 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     )
 
 
-async def _brief(sample: Sample, task: str, calls: Calls, setting: Setting) -> Brief:
+async def _brief(sample: Sample, task: Task, calls: Calls, setting: Setting) -> Brief:
     """What this edit starts from and how its instruction is asked for."""
-    rng = sample.rng("brief")
-    original = await _original(sample, task, calls, setting, "source")
-    if setting.world is None and task in conditions.KINDS:
-        return _conditioned(original, task, setting, rng)
-    if rng.random() < setting.editing.two_sources:
-        second = await _original(sample, task, calls, setting, "second")
+    original = await _original(sample, task.name, calls, setting, "source")
+    if task.condition:
+        return _conditioned(original, task.condition)
+    if task.two_sources:
+        second = await _original(sample, task.name, calls, setting, "second")
         pair = (original, second)
         shown, told = tuple(one.picture for one in pair), {**original.told, "second": second.told}
         return Brief("editing_two_sources", {}, shown, pair, told)
@@ -125,11 +125,8 @@ async def _brief(sample: Sample, task: str, calls: Calls, setting: Setting) -> B
     return Brief(template, {}, (original.picture,), (original,), told)
 
 
-def _conditioned(
-    original: Original, task: str, setting: Setting, rng: np.random.Generator
-) -> Brief:
+def _conditioned(original: Original, kind: str) -> Brief:
     """The writer sees the picture and what a tool made of it, the painter the latter alone."""
-    kind = draw_share(rng, conditions.choices(task, setting.editing.conditions))
     tool = conditions.tool_of(kind)
     made = tool.make(Image.fromarray(original.pixels))
     pixels = np.asarray(made, np.uint8)
@@ -153,7 +150,7 @@ async def _original(
         return Original(drawn.painted.picture, drawn.pixels, drawn.painted.name, told)
     among: int = len(setting.rows if setting.edited is None else setting.edited)
     # One after the other, so that all are used alike; a second one is any other.
-    at = sample.index % among
+    at = (sample.index if setting.schedule is None else setting.schedule.turn(sample)) % among
     if part == "second":
         if among < 2:
             raise Rejected("original: there is no second picture")
@@ -181,6 +178,12 @@ def _source(sample: Sample, task: str, setting: Setting, part: str) -> Source:
     return Source(drawn)
 
 
-def draw_task(sample: Sample, setting: Setting) -> str:
-    """One of the recipe's editing tasks, by their shares."""
-    return draw_share(sample.rng("task"), setting.tasks)
+def asked_task(sample: Sample, setting: Setting) -> Task:
+    """What an edit is to be."""
+    if setting.schedule is not None:
+        return setting.schedule.edit(sample)
+    name, rng = draw_share(sample.rng("task"), setting.tasks), sample.rng("brief")
+    if setting.world is None and name in conditions.KINDS:
+        kinds = conditions.choices(name, setting.editing.conditions)
+        return Task(name, False, draw_share(rng, kinds))
+    return Task(name, bool(rng.random() < setting.editing.two_sources), "")

@@ -43,10 +43,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     Raises:
         Rejected, TeacherRefused, CallFailed
     """
-    asked_for = attributes.draw(
-        sample.rng("attributes"), setting.taxonomy, setting.text_to_image, setting.max_categories
-    )
-    drawn = await draw(asked_for, calls, setting)
+    drawn = await draw(asked_attributes(sample, setting), calls, setting)
     calls.reach(State.PAINTED)
     return Row(
         input_prompt=drawn.prompt,
@@ -64,6 +61,15 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
             checks=dict.fromkeys(("decodes", "size", "not_flat", "shows_prompt"), True),
             templates=setting.stamps("prompt_first"),
         ),
+    )
+
+
+def asked_attributes(sample: Sample, setting: Setting) -> Attributes:
+    """What the prompt of a sample asks for."""
+    if setting.schedule is not None:
+        return setting.schedule.prompt(sample)
+    return attributes.draw(
+        sample.rng("attributes"), setting.taxonomy, setting.text_to_image, setting.max_categories
     )
 
 
