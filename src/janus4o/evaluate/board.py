@@ -17,11 +17,10 @@ from janus4o.errors import DataError
 from janus4o.evaluate.comparable import doubt
 from janus4o.evaluate.evidence import read_object
 from janus4o.evaluate.references import References
-from janus4o.evaluate.score_file import FORMAT, caveat
+from janus4o.evaluate.score_file import FORMAT, caveat, overall_name
 
 PARTS = {"GenEval": "tags", "DPG-Bench": "l1", "ImgEdit-Bench Basic": "types"}
-OVERALL = {"GenEval": "overall", "DPG-Bench": "overall", "ImgEdit-Bench Basic": "macro"}
-"""Where a score file keeps the number papers print, and its columns."""
+"""Where a score file keeps its columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def read_entry(path: Path, system: str = "") -> Entry:
             system=system or str(made.get("model") or path.stem.removesuffix(".score")),
             path=path,
             data=data,
-            value=_value(scores[OVERALL[benchmark]]),
+            value=_value(scores[overall_name(benchmark)]),
             parts={str(name): _value(one) for name, one in scores[PARTS[benchmark]].items()},
             scale=(scale[0], scale[1]),
             key=tuple(

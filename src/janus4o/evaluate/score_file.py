@@ -52,6 +52,12 @@ class Score:
     about: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def overall(self) -> dict[str, Any]:
+        """The number papers print, with its limits."""
+        found: dict[str, Any] = self.scores[overall_name(self.benchmark)]
+        return found
+
+    @property
     def comparable(self) -> bool:
         """Whether published rows may stand beside the score."""
         return not self.doubt
@@ -117,6 +123,11 @@ def with_about(score: Score) -> Score:
     served = str(found[0].get("asked", {}).get("served", ""))
     networks = {role: name or served for role, name in score.networks.items()}
     return replace(score, about=found[0], networks=networks)
+
+
+def overall_name(benchmark: str) -> str:
+    """Under which name `scores` holds the number papers print."""
+    return "macro" if benchmark.startswith("ImgEdit") else "overall"
 
 
 def caveat(doubt: str) -> str:

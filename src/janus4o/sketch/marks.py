@@ -15,6 +15,7 @@ from janus4o.sketch.scene import Scene, Slot
 from janus4o.sketch.view import View
 
 LOWEST, HIGHEST = 1, 5
+NOTHING = "nothing"
 QUALITY_LIMITS = ((0.05, 5), (0.08, 4), (0.12, 3))
 """Largest error of a tile's mean colour (0–1) against the exact drawing, and the mark up to it; above
 all of them the mark is 2."""
@@ -25,8 +26,9 @@ class Marks:
     """Marks of one edited picture, `LOWEST` to `HIGHEST`.
 
     Attributes:
-        instruction: 5 when every aspect that should change is as asked, 1 when none has changed. One
-            that changed into something else counts half; what lies between is rounded down.
+        instruction: 5 when every aspect that should change is as asked, 1 when none is. An object that
+            came with the wrong colour or as the wrong shape counts half; what lies between is rounded
+            down.
         quality: how exactly the scene found is drawn (`QUALITY_LIMITS`).
         preservation: 5, less one for each other aspect that changed; at least 1.
         reason: what was wrong, in one line; empty when nothing was.
@@ -56,10 +58,10 @@ def mark_edit(source: Scene, operation: Operation, found: Detection) -> Marks:
         now["style and shot"] = after["style and shot"]
     asked = [name for name in after if after[name] != before[name]]
     undone = [name for name in asked if now[name] != after[name]]
-    untouched = [name for name in undone if now[name] == before[name]]
+    wrong = [name for name in undone if now[name] == before[name] or not _alike(now, after, name)]
     spoilt = [name for name in after if name not in asked and now[name] != after[name]]
     most = 2 * len(asked)
-    points = most - len(undone) - len(untouched)
+    points = most - len(undone) - len(wrong)
     quality = next((mark for limit, mark in QUALITY_LIMITS if found.residual <= limit), 2)
     said = [
         f"{name}: {now[name]} instead of {after[name]}" for name in after if name in undone + spoilt
@@ -72,10 +74,17 @@ def mark_edit(source: Scene, operation: Operation, found: Detection) -> Marks:
     )
 
 
+def _alike(now: dict[str, str], after: dict[str, str], name: str) -> bool:
+    """Whether a slot holds an object of the colour or of the shape that should be there."""
+    if name not in set(Slot):
+        return False
+    return bool(set(now[name].split()) & set(after[name].split()) - {NOTHING})
+
+
 def _aspects(scene: Scene) -> dict[str, str]:
     there = {item.slot: f"{item.colour.value} {item.shape.value}" for item in scene.items}
     return {
-        **{slot.value: there.get(slot, "nothing") for slot in Slot},
+        **{slot.value: there.get(slot, NOTHING) for slot in Slot},
         "background": scene.background.value,
         "lighting": scene.lighting.value,
         "style and shot": f"{scene.style.value} {scene.shot.value}",
