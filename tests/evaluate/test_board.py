@@ -13,6 +13,7 @@ import yaml
 from janus4o.cli.app import main
 from janus4o.errors import DataError
 from janus4o.evaluate.board import Entry, read_entry, tables
+from janus4o.evaluate.comparable import OFFICIAL
 from janus4o.evaluate.exhibits import show
 from janus4o.evaluate.references import REFERENCES, read_references
 
@@ -103,17 +104,25 @@ def test_ours_stand_apart_until_comparable(scored: Path, name: str) -> None:
 
 
 def test_only_a_whole_official_score_joins_published_rows(scored: Path) -> None:
-    one = entry(scored, "geneval")
-    official = {"n": 553, "sha256": "x", "official": True}
-    for comparable, prompts, joins in (
-        (True, official, True),
-        (False, official, False),
-        (True, {**official, "n": 552}, False),
-        (True, {**official, "official": False}, False),
+    one, official = entry(scored, "geneval"), OFFICIAL["GenEval"]
+    prompts = {"n": 553, "sha256": official.hash}
+    for networks, mode, prompt_set, joins in (
+        (official.networks, "", prompts, True),
+        ({**official.networks, "detector": "mine"}, "", prompts, False),
+        ({**official.networks, "detector": ""}, "", prompts, False),
+        (official.networks, "changed options", prompts, False),
+        (official.networks, "", {**prompts, "n": 552}, False),
+        (official.networks, "", {**prompts, "sha256": "x"}, False),
+        (official.networks, "", {"n": 553}, False),
     ):
-        data = {**one.data, "comparable": comparable, "prompt_set": prompts}
-        first, *_ = tables([replace(one, data=data)], read_references())
+        # What the file itself says of being comparable is not asked.
+        changed = {"networks": networks, "mode": mode, "prompt_set": prompt_set, "comparable": True}
+        first, *_ = tables([replace(one, data={**one.data, **changed})], read_references())
         assert ("mine" in [row.system for row in first.rows]) is joins
+    first, *_ = tables(
+        [replace(one, data={**one.data, "networks": official.networks, "prompt_set": prompts})],
+        read_references(),
+    )
     scores = [row.value.score for row in first.rows]
     assert scores == sorted(scores, reverse=True)
 

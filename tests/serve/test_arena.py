@@ -116,6 +116,15 @@ def test_nothing_but_the_contest_is_given_out(contest, tmp_path):
         assert ask(server, "GET", "/", headers={"Host": "localhost:1"})[0] == 200
 
 
+def test_a_query_string_changes_nothing(contest, tmp_path):
+    token = next(iter(contest.pictures))
+    with served(contest, tmp_path / "c") as server:
+        assert ask(server, "GET", "/?utm_source=mail") == ask(server, "GET", "/")
+        assert ask(server, "GET", f"/pictures/{token}.png?1")[1].startswith(b"\x89PNG")
+        assert ask(server, "POST", "/vote?x", answer(0)) == (200, b"{}")
+        assert ask(server, "GET", "/contest.json?/pictures/")[0] == 404
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -84,7 +84,8 @@ def score_run(recipe: Recipe, model: str | None = None) -> dict[str, Any]:
     """
     from janus4o.evaluate.exam import sketch_questions
     from janus4o.evaluate.scores import Options, pictures_wanted, score
-    from janus4o.evaluate.summary import write_summary
+    from janus4o.evaluate.suite import write_suite
+    from janus4o.evaluate.summary import how_made, write_summary
     from janus4o.files import lock
     from janus4o.recipe import keep
     from janus4o.sketch.judge import SketchJudge
@@ -115,7 +116,11 @@ def score_run(recipe: Recipe, model: str | None = None) -> dict[str, Any]:
                     progress,
                 )
         keep(recipe, recipe.folder, "evaluate")
-        return write_summary(folder, scores["base"], scores["tuned"], judge.name, "test", how.seed)
+        summary = write_summary(
+            folder, scores["base"], scores["tuned"], judge.name, "test", how.seed
+        )
+        write_suite(folder, {name: how_made(one, how.seed) for name, one in scores.items()})
+        return summary
 
 
 def show(summary: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Score files beside published rows, in tables that never mix two scales.
 
-A score of ours joins published rows only where its file says it is comparable and it covers the
-official number of prompts. All others stand in tables of their own, one for each way of scoring: the
+A score of ours joins published rows only where `comparable` has no doubt about what its file says. All
+others stand in tables of their own, one for each way of scoring: the
 same rules, mode, networks and prompts.
 """
 
@@ -14,13 +14,13 @@ from typing import Any
 
 from janus4o.boards import Standing, Table, Value
 from janus4o.errors import DataError
+from janus4o.evaluate.comparable import doubt
 from janus4o.evaluate.evidence import read_object
 from janus4o.evaluate.references import References
-from janus4o.evaluate.score_file import FORMAT
+from janus4o.evaluate.score_file import FORMAT, caveat, overall_name
 
 PARTS = {"GenEval": "tags", "DPG-Bench": "l1", "ImgEdit-Bench Basic": "types"}
-OVERALL = {"GenEval": "overall", "DPG-Bench": "overall", "ImgEdit-Bench Basic": "macro"}
-"""Where a score file keeps the number papers print, and its columns."""
+"""Where a score file keeps its columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,15 @@ class Entry:
         overall = self.data["scores"].get("overall", {})
         return int(overall.get("prompts", self.data["prompt_set"]["n"]))
 
+    @property
+    def doubt(self) -> str:
+        """Why it may not join published rows; empty where it may."""
+        data = self.data
+        tiles = data["scores"].get("tiles")
+        return doubt(
+            self.benchmark, data["networks"], data["mode"], data["prompt_set"], self.prompts, tiles
+        )
+
 
 def read_entry(path: Path, system: str = "") -> Entry:
     """Reads a score file.
@@ -73,7 +82,7 @@ def read_entry(path: Path, system: str = "") -> Entry:
             system=system or str(made.get("model") or path.stem.removesuffix(".score")),
             path=path,
             data=data,
-            value=_value(scores[OVERALL[benchmark]]),
+            value=_value(scores[overall_name(benchmark)]),
             parts={str(name): _value(one) for name, one in scores[PARTS[benchmark]].items()},
             scale=(scale[0], scale[1]),
             key=tuple(
@@ -89,7 +98,7 @@ def read_entry(path: Path, system: str = "") -> Entry:
                 )
             ),
         )
-        _ = entry.prompts, data["comparable"], data["caveat"], int(data["unscored"])
+        _ = entry.doubt, int(data["unscored"])
         _ = [(one["where"], one["what"], one["unscored"]) for one in data["problems"]]
         _ = [(one["file"], one["sha256"]) for one in data["evidence"]]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -106,7 +115,7 @@ def tables(entries: Sequence[Entry], references: References) -> list[Table]:
         for name, scale in references.scales.items():
             if scale.benchmark != benchmark:
                 continue
-            joined = [entry for entry in apart if _joins(entry, scale.prompts)]
+            joined = [entry for entry in apart if not entry.doubt]
             apart = [entry for entry in apart if entry not in joined]
             rows = [_ours(entry) for entry in joined]
             rows += [
@@ -138,20 +147,11 @@ def _apart(entries: Sequence[Entry]) -> Table:
         f"{role} {name or 'not named'}" for role, name in first.data["networks"].items()
     )
     mode = f"mode {first.data['mode']}, " if first.data["mode"] else ""
-    why = first.data["caveat"] or (
-        "not comparable with published rows: it does not cover the official prompts"
-    )
-    note = f"{why}. {mode}{networks}; n = {', '.join(str(e.data['n']) for e in entries)}."
+    why = dict.fromkeys(entry.doubt for entry in entries)
+    note = f"{caveat('; '.join(why))}. {mode}{networks}; n = {', '.join(str(e.data['n']) for e in entries)}."
     title = f"{first.benchmark}, scored here: not comparable"
     rows = _best([_ours(entry) for entry in entries])
     return Table(first.benchmark, title, note, first.scale, tuple(parts), rows)
-
-
-def _joins(entry: Entry, prompts: tuple[int, int] | None) -> bool:
-    if prompts is None or not entry.data["comparable"]:
-        return False
-    official = entry.data["prompt_set"].get("official", True)
-    return bool(official) and prompts[0] <= entry.prompts <= prompts[1]
 
 
 def _ours(entry: Entry) -> Standing:
@@ -161,7 +161,7 @@ def _ours(entry: Entry) -> Standing:
         parts=entry.parts,
         ours=True,
         source=entry.path.name,
-        caveat=str(entry.data["caveat"]),
+        caveat=caveat(entry.doubt),
         unscored=int(entry.data["unscored"]),
     )
 

@@ -42,8 +42,14 @@ class Difference:
     only_there: int
 
 
-def difference(here: Scores, there: Scores, seed: int = 0) -> Difference:
+def difference(
+    here: Scores, there: Scores, seed: int = 0, weights: Mapping[str, float] | None = None
+) -> Difference:
     """Compares two systems prompt by prompt, keeping the weight of each group.
+
+    Args:
+        weights: prompt → its weight within its group, as many as it has pictures; None where all
+            prompts have equally many.
 
     Raises:
         DataError: no prompt is in both.
@@ -51,21 +57,29 @@ def difference(here: Scores, there: Scores, seed: int = 0) -> Difference:
     both = [prompt for prompt in here if prompt in there]
     if not both:
         raise DataError("the two systems have no prompt in common", "score the same prompts")
-    groups: dict[str, list[float]] = {}
+    groups: dict[str, tuple[list[float], list[float]]] = {}
     for prompt in both:
         group, score = here[prompt]
-        groups.setdefault(group, []).append(score - there[prompt][1])
+        values, shares = groups.setdefault(group, ([], []))
+        values.append(score - there[prompt][1])
+        shares.append(1.0 if weights is None else weights[prompt])
     k = len(groups)
-    d = sum(math.fsum(values) / len(values) for values in groups.values()) / k
     # A group of one prompt says nothing of its own spread: the pooled one stands in.
-    every = [value for values in groups.values() for value in values]
+    every = [value for values, _ in groups.values() for value in values]
     pooled = variance(every) if len(every) > 1 else 0.0
-    spread = sum(
-        (variance(values) if len(values) > 1 else pooled) / len(values)
-        for values in groups.values()
-    )
+    d = spread = 0.0
+    parts: list[float] = []
+    for values, shares in groups.values():
+        n, whole = len(values), math.fsum(shares)
+        shares = [share / whole for share in shares]
+        own = [share * value for share, value in zip(shares, values, strict=True)]
+        middle = math.fsum(own)
+        squares = ((s * (v - middle)) ** 2 for s, v in zip(shares, values, strict=True))
+        spread += math.fsum(squares) * n / (n - 1) if n > 1 else pooled
+        d += middle / k
+        parts += [value / k for value in own]
     half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * math.sqrt(spread) / k
-    weighted = np.array([v / len(values) / k for values in groups.values() for v in values])
+    weighted = np.array(parts)
     p_value = _sign_flips(weighted, seed)
     interval = Interval(d, d - half, d + half)
     return Difference(interval, p_value, len(both), len(here) - len(both), len(there) - len(both))

@@ -22,7 +22,6 @@ class Scale(BaseModel):
     benchmark: str
     title: str
     range: tuple[float, float]
-    prompts: tuple[int, int] | None
     parts: tuple[str, ...]
     caveat: str = Field(min_length=1)
 

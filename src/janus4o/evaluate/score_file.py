@@ -27,13 +27,12 @@ class Score:
         benchmark, version: name, and the published code whose rules were applied.
         mode: variant of the rules; empty where there is one only.
         evidence: the files scored.
-        prompt_set: hash, number of prompts, and whether it is the official set.
+        prompt_set: what was asked: hash, number of prompts, and a name where it is no benchmark's.
         networks: role → name as the evidence or the caller gave it; empty means nobody said.
-        comparable: whether networks and options are the official ones, so that published rows may
-            stand beside the score.
         n: what was scored, in its own unit; `unit` names it.
         scores: the benchmark's own table.
-        doubt: why it is not comparable, where all networks are named.
+        doubt: why published rows may not stand beside the score (see `comparable`); empty where they
+            may.
         against: the paired comparison with another system, where one was asked for.
         about: how pictures and evidence were made, where a file beside the evidence says so.
     """
@@ -44,23 +43,29 @@ class Score:
     evidence: Sequence[Path]
     prompt_set: dict[str, Any]
     networks: dict[str, str]
-    comparable: bool
+    doubt: str
     n: int
     unit: str
     scores: dict[str, Any]
     problems: Sequence[Problem] = field(repr=False)
-    doubt: str = "other networks or options than the official ones"
     against: dict[str, Any] | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def overall(self) -> dict[str, Any]:
+        """The number papers print, with its limits."""
+        found: dict[str, Any] = self.scores[overall_name(self.benchmark)]
+        return found
+
+    @property
+    def comparable(self) -> bool:
+        """Whether published rows may stand beside the score."""
+        return not self.doubt
+
+    @property
     def caveat(self) -> str:
         """What must be said beside the number; empty where nothing must."""
-        if self.comparable:
-            return ""
-        unnamed = [role for role, name in self.networks.items() if not name]
-        why = f"{' and '.join(unnamed)} not named" if unnamed else self.doubt
-        return f"not comparable with published rows until calibrated: {why}"
+        return caveat(self.doubt)
 
     @property
     def unscored(self) -> int:
@@ -118,6 +123,16 @@ def with_about(score: Score) -> Score:
     served = str(found[0].get("asked", {}).get("served", ""))
     networks = {role: name or served for role, name in score.networks.items()}
     return replace(score, about=found[0], networks=networks)
+
+
+def overall_name(benchmark: str) -> str:
+    """Under which name `scores` holds the number papers print."""
+    return "macro" if benchmark.startswith("ImgEdit") else "overall"
+
+
+def caveat(doubt: str) -> str:
+    """A doubt in the words that stand beside every number it concerns."""
+    return f"not comparable with published rows until calibrated: {doubt}" if doubt else ""
 
 
 def interval_to_json(interval: Interval) -> dict[str, float]:

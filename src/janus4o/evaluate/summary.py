@@ -66,6 +66,12 @@ def write_summary(
     return summary
 
 
+def how_made(scores: ModelScores, seed: int) -> dict[str, Any]:
+    """What a score file says of a model's pictures."""
+    settings = {kind.value: asdict(setting) for kind, setting in scores.settings.items()}
+    return {"inputs": scores.inputs, "settings": settings, "seed": seed, "n": 1}
+
+
 def compare_items(items: Sequence[Item]) -> dict[str, Comparison]:
     """Tuned against base, task by task, on the questions both answered."""
     passed = {(item.model, item.task, item.number): item.passed for item in items}

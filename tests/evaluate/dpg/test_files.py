@@ -1,14 +1,17 @@
 """DPG-Bench's files: the csv, stored answers, grids and folders, through the command."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from janus4o.cli.app import main
 from janus4o.errors import DataError
+from janus4o.evaluate.comparable import OFFICIAL
 from janus4o.evaluate.dpg.questions import read_rows
 from janus4o.evaluate.dpg.tiles import cut_grid, find_pictures, make_grid, open_tiles
+from janus4o.evaluate.evidence import hash_set
 
 HEADER = "item_id,text,keywords,proposition_id,dependency,category_broad,category_detailed,tuple,"
 HEADER += "question_natural_language\n"
@@ -95,18 +98,29 @@ def test_golden_cases_through_the_command(root, tmp_path):
         assert scored["dpg_score"] == case["expected_official"]["dpg_score"]
 
 
-def test_only_the_official_run_stands_beside_published_rows(files, capsys):
+def test_only_the_official_run_stands_beside_published_rows(files, capsys, monkeypatch):
     args = ["eval", "dpg", "--questions", str(files / "q.csv"), "--answers", str(files / "a.json")]
     vqa = ["--vqa", "damo/mplug_visual-question-answering_coco_large_en", "--json"]
     (files / "q.csv").write_text(HEADER + "z,x,,1,0,e,w,t,q\n" + CSV.partition("\n")[2])
     (files / "a.json").write_text(
         json.dumps({"a.png": [{"Is there a dog?": "yes", "Is it red?": "no"}] * 4})
     )
-    said = {}
-    for mode in ("official", "fixed"):
-        assert main([*args, *vqa, "--mode", mode]) == 0
-        said[mode] = json.loads(capsys.readouterr().out)["comparable"]
-    assert said == {"official": True, "fixed": False}
+
+    def caveat(*words):
+        assert main([*args, *vqa, *words]) == 0
+        score = json.loads(capsys.readouterr().out)
+        assert score["comparable"] is (not score["caveat"])
+        return score["caveat"].partition(": ")[2]
+
+    official = OFFICIAL["DPG-Bench"]
+    assert caveat("--mode", "official") == "other prompts than the official ones"
+    own = replace(official, hash=hash_set(["a", "b"]))
+    monkeypatch.setitem(OFFICIAL, "DPG-Bench", own)
+    assert caveat("--mode", "official") == "1 of the 1,065 official prompts were scored"
+    monkeypatch.setitem(OFFICIAL, "DPG-Bench", replace(own, prompts=(1, 1)))
+    assert caveat("--mode", "official") == ""
+    assert caveat("--mode", "official", "--pic-num", "3") == "3 tiles a picture, not 4"
+    assert caveat("--mode", "fixed") == "other networks or options than the official ones"
 
 
 def test_wrong_use_says_what_is_missing(files, capsys):

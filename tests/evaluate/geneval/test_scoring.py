@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from janus4o.cli.app import main
 from janus4o.errors import DataError
+from janus4o.evaluate.comparable import OFFICIAL
 from janus4o.evaluate.geneval.crops import crop, write_crops
+from janus4o.evaluate.geneval.prompts import parse_metadata, prompt_set_hash
 from janus4o.evaluate.geneval.scoring import judge_file, score_detections
 from janus4o.evaluate.geneval.summary import official_text, read_results, summarise
 
@@ -147,10 +150,16 @@ def test_prompts_without_a_picture_are_listed(tmp_path):
     ]
 
 
-def test_only_the_official_networks_and_options_are_comparable(tmp_path):
+def test_only_official_networks_options_and_prompts_are_comparable(tmp_path, monkeypatch):
     names = {"detector": "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco"}
     names["classifier"] = "open_clip ViT-L-14 openai"
     path = write(tmp_path / "d.jsonl", {**LINE, **names})
+    official = OFFICIAL["GenEval"]
+    assert "other prompts" in score_detections(path, *judge_file(path)).caveat
+    own = prompt_set_hash([parse_metadata(LINE["metadata"])])
+    monkeypatch.setitem(OFFICIAL, "GenEval", replace(official, hash=own))
+    assert "1 of the 553 official prompts" in score_detections(path, *judge_file(path)).caveat
+    monkeypatch.setitem(OFFICIAL, "GenEval", replace(official, hash=own, prompts=(1, 1)))
     assert score_detections(path, *judge_file(path)).comparable
     for change in ({"detector": "other"}, {"options": {"threshold": 0.2}}):
         path = write(tmp_path / "d.jsonl", {**LINE, **names, **change})

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 
 from janus4o.errors import DataError
+from janus4o.evaluate.comparable import doubt
 from janus4o.evaluate.dpg.mode import Mode
 from janus4o.evaluate.dpg.questions import NEEDED, VERSION, Questions, Row, read_questions
 from janus4o.evaluate.dpg.rules import Answers, PictureScore, score_picture
-from janus4o.evaluate.evidence import Problem, read_lines, read_object
+from janus4o.evaluate.evidence import Problem, hash_set, read_lines, read_object
 from janus4o.evaluate.score_file import Score, interval_to_json
 from janus4o.evaluate.statistics import clustered
 
 TILES = 4
 """A picture is a 2×2 grid at most: top-left, top-right, bottom-left, bottom-right."""
-
-OFFICIAL_VQA = "damo/mplug_visual-question-answering_coco_large_en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,25 +171,27 @@ def score_file(run: Run, evidence: Sequence[Path], vqa: str = "", tiles: int = 1
         averages, owners = list(means.values()), list(means)
     interval = interval_to_json(clustered(averages, owners))
     overall = {name: value * 100 for name, value in interval.items()}
-    comparable = run.mode is Mode.OFFICIAL and vqa == OFFICIAL_VQA and tiles == TILES
+    networks, scored = {"vqa": vqa}, len(set(items))
+    prompt_set = {
+        "n": len(run.questions.items),
+        "questions": run.questions.count,
+        "sha256": run.questions.hash,
+        "items_sha256": hash_set(run.questions.items),
+    }
     return Score(
         benchmark="DPG-Bench",
         version=VERSION,
         mode=run.mode.value,
         evidence=evidence,
-        prompt_set={
-            "n": len(run.questions.items),
-            "questions": run.questions.count,
-            "sha256": run.questions.hash,
-        },
-        networks={"vqa": vqa},
-        comparable=comparable,
+        prompt_set=prompt_set,
+        networks=networks,
+        doubt=doubt("DPG-Bench", networks, run.mode.value, prompt_set, scored, tiles),
         n=len(pictures),
         unit="pictures",
         scores={
             "scale": [0, 100],
             "tiles": tiles,
-            "overall": {**overall, "score": run.score, "prompts": len(set(items))},
+            "overall": {**overall, "score": run.score, "prompts": scored},
             "l1": _with_intervals(run, level=1),
             "l2": _with_intervals(run, level=2),
         },

@@ -15,9 +15,6 @@ from janus4o.evaluate.geneval.classes import COLOURS, RELATIONS
 
 VERSION = "djghosh13/geneval@af4902f"
 
-OFFICIAL_PROMPTS = "486e0459b573ba092058a35ef4bd2cd234e70a620cac8394a4aef94bba8551e3"
-"""`prompt_set_hash` of the official 553 prompts."""
-
 _REMEDY = 'a GenEval object is {"tag", "include": [{"class", "count", …}], "exclude"?, "prompt"}'
 
 

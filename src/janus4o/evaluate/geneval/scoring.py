@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from janus4o.errors import DataError
+from janus4o.evaluate.comparable import doubt
 from janus4o.evaluate.evidence import Problem
 from janus4o.evaluate.geneval.evidence import Evidence, read_evidence
 from janus4o.evaluate.geneval.prompts import (
-    OFFICIAL_PROMPTS,
     VERSION,
     Metadata,
+    parse_metadata,
     prompt_set_hash,
     read_prompts,
 )
 from janus4o.evaluate.geneval.rules import Options, Verdict
 from janus4o.evaluate.geneval.summary import Result, official_line, summarise, summary_to_json
 from janus4o.evaluate.score_file import Score
-
-OFFICIAL_DETECTOR = "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco"
-OFFICIAL_CLASSIFIER = "open_clip ViT-L-14 openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +95,19 @@ def score_detections(
         "detector": _names([one.evidence.detector for one in scored], detector),
         "classifier": _names([one.evidence.classifier for one in scored], classifier),
     }
-    official = {"detector": OFFICIAL_DETECTOR, "classifier": OFFICIAL_CLASSIFIER}
     changed = [one.evidence.id for one in scored if one.evidence.options != Options()]
     problems += [Problem(name, "judged with changed options", False) for name in changed]
-    comparable = networks == official and not changed
-    return _score(path, [one.result for one in scored], problems, networks, comparable, prompts)
+    mode = "changed options" if changed else ""
+    return _score(path, [one.result for one in scored], problems, networks, mode, prompts)
 
 
 def score_results(path: Path, results: Sequence[Result], problems: Sequence[Problem]) -> Score:
     """The score of an official results file, which does not say what networks made it."""
-    networks = {"detector": "", "classifier": ""}
-    return _score(path, results, problems, networks, False, None)
+    try:
+        prompts = [parse_metadata(json.loads(key)) for key in {r.prompt_key for r in results}]
+    except (ValueError, DataError):  # no metadata of GenEval's: the set has no hash
+        prompts = []
+    return _score(path, results, problems, {"detector": "", "classifier": ""}, "", prompts)
 
 
 def _score(
@@ -114,25 +115,24 @@ def _score(
     results: Sequence[Result],
     problems: Sequence[Problem],
     networks: dict[str, str],
-    comparable: bool,
-    prompts: Sequence[Metadata] | None,
+    mode: str,
+    prompts: Sequence[Metadata],
 ) -> Score:
-    scores = summary_to_json(summarise(results), comparable)
     prompt_set: dict[str, Any] = {"n": len({result.prompt_key for result in results})}
-    if prompts is not None:
-        digest = prompt_set_hash(prompts)
-        prompt_set |= {"sha256": digest, "official": digest == OFFICIAL_PROMPTS}
+    if prompts:
+        prompt_set["sha256"] = prompt_set_hash(prompts)
+    why_not = doubt("GenEval", networks, mode, prompt_set, prompt_set["n"])
     return Score(
         benchmark="GenEval",
         version=VERSION,
-        mode="",
+        mode=mode,
         evidence=[path],
         prompt_set=prompt_set,
         networks=networks,
-        comparable=comparable,
+        doubt=why_not,
         n=len(results),
         unit="pictures",
-        scores=scores,
+        scores=summary_to_json(summarise(results), not why_not),
         problems=problems,
     )
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from janus4o.errors import DataError
+from janus4o.evaluate.comparable import doubt
 from janus4o.evaluate.evidence import Problem, read_lines, read_object
 from janus4o.evaluate.imgedit.edits import VERSION, Edit, edits_hash
 from janus4o.evaluate.imgedit.mode import Mode
 from janus4o.evaluate.imgedit.replies import HIGHEST, LOWEST, Reading, read_reply
 from janus4o.evaluate.score_file import Score
 from janus4o.evaluate.statistics import Interval, clustered, mean
+
+BENCHMARK = "ImgEdit-Bench Basic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +155,16 @@ def score_file(
     }
     asked = list(prompt_set) or [one.edit for one in judged]
     capped = sum(one.reading.capped for one in read)
+    judges = {"judge": ", ".join(sorted({one.judge or judge for one in judged} - {""}))}
+    prompts = {"n": len(asked), "sha256": edits_hash(asked)}
     return Score(
-        benchmark="ImgEdit-Bench Basic",
+        benchmark=BENCHMARK,
         version=VERSION,
         mode=mode.value,
         evidence=evidence,
-        prompt_set={"n": len(asked), "sha256": edits_hash(asked)},
-        networks={"judge": ", ".join(sorted({one.judge or judge for one in judged} - {""}))},
-        comparable=False,
-        doubt="published rows agree neither on a judge nor on the mean",
+        prompt_set=prompts,
+        networks=judges,
+        doubt=doubt(BENCHMARK, judges, mode.value, prompts, len(read)),
         n=len(read),
         unit="edits",
         scores={

@@ -98,12 +98,15 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        name = self.path.removeprefix("/pictures/")
+        place = self.path.partition("?")[
+            0
+        ]  # what follows, as links that went round carry it, says nothing
+        name = place.removeprefix("/pictures/")
         if not self._is_ours():
             self._reply(403, {"error": "ask for this page by the address it was given with"})
-        elif self.path == "/":
+        elif place == "/":
             self._send(200, "text/html; charset=utf-8", self.server.booth.page)
-        elif name != self.path and (found := self.server.booth.picture(name)) is not None:
+        elif name != place and (found := self.server.booth.picture(name)) is not None:
             self._send(200, "image/png", found)
         else:
             self._reply(404, {"error": "no such address"})
@@ -120,12 +123,13 @@ class Handler(BaseHTTPRequestHandler):
             body = json.loads(self.rfile.read(int(length)))
             if not isinstance(body, dict):
                 raise BadInput("not a JSON object", "reload the page")
-            if self.path == "/start":
+            place = self.path.partition("?")[0]
+            if place == "/start":
                 rater, session = body.get("rater"), body.get("session")
                 if not (isinstance(rater, str) and isinstance(session, str) and rater.strip()):
                     raise BadInput("a name and a session are needed", "reload the page")
                 self._reply(200, self.server.booth.start(rater, session, body.get("same") is True))
-            elif self.path == "/vote":
+            elif place == "/vote":
                 self._reply(200, self.server.booth.vote(body))
             else:
                 self._reply(404, {"error": "no such address"})
