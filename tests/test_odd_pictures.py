@@ -18,7 +18,7 @@ from janus4o.images import open_image, to_rgb
 from janus4o.model.loading import TinyConfig, new_model
 from janus4o.model.preprocess import fit_image
 from janus4o.rows import open_rows
-from janus4o.synth.importer import import_sharegpt
+from janus4o.synth.importer import import_dataset
 from janus4o.train.encode import encode_rows
 
 TINY = TinyConfig(
@@ -187,7 +187,7 @@ def test_pictures_of_every_kind_go_through_import_and_encode(tmp_path: Path) -> 
     ]
     (folder / "text_to_image.json").write_text(json.dumps(t2i))
     (folder / "text_and_image_to_image.json").write_text(json.dumps(edits))
-    found = import_sharegpt(folder, tmp_path / "run", decode=True)
+    found = import_dataset(folder, tmp_path / "run", decode=True)
     assert found.rows == {"text_to_image": len(names), "text_and_image_to_image": len(names)}
     told = "\n".join(found.problems)
     assert len(found.problems) == len(REFUSED)

@@ -166,3 +166,140 @@ def test_a_row_whose_prompt_cannot_be_used_is_left_out_and_named(tmp_path: Path)
         "holds the control character U+0000",
         "holds U+D800, which is no character",
     ]
+
+
+def sample(key: str, output: str, **changes: object) -> bytes:
+    row = {"input_prompt": key, "output_image": output, "output_image_resolution": [8, 8]}
+    return json.dumps({**row, **changes}).encode()
+
+
+def test_a_hostile_webdataset_is_listed_and_never_reached(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    with tarfile.open(folder / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        add(tar, "0.json", sample("zero", "0.output.png"))
+        add(tar, "0.output.png", b"zero")
+        add(tar, "1.json", sample("out", "../secret"))
+        add(tar, "../secret", b"mine")
+        add(tar, "2.json", sample("link", "2.output.png"))
+        add(tar, "2.output.png", type=tarfile.SYMTYPE, linkname="../secret")
+        add(tar, "3.json", sample("device", "3.output.png"))
+        add(tar, "3.output.png", type=tarfile.CHRTYPE, devmajor=5)
+        add(tar, "4.json", b"[" * 100_000)
+        add(tar, "5.json", sample("five", "5.png", surplus=1))
+        add(tar, "6.json", b" " * 1_000_001)
+        add(tar, "7.json", sample("\x00", "0.output.png"))
+        add(tar, "0.output.png", b"again")
+        add(tar, "orphan.png", b"orphan")
+        add(tar, "8.json", sample("absolute", str(secret)))
+    with tarfile.open(folder / "b.tar", "w") as tar:  # keys begin again
+        add(tar, "0.output.png", b"other")
+        add(tar, "0.json", sample("other", "0.output.png"))
+        add(tar, "1.json", sample("cut off", "1.output.png"))
+        add(tar, "1.output.png", b"x" * 20_000)
+    whole = (folder / "b.tar").read_bytes()
+    (folder / "b.tar").write_bytes(whole[:9000])
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    rows = open_rows(folder)
+    assert [(r.input_prompt, rows.read(r.output_image)) for r in rows] == [
+        ("zero", b"zero"),
+        ("other", b"other"),
+    ]
+    text = "\n".join(rows.problems)
+    for words in (
+        "'../secret' points outside", "'2.output.png' is a link or a special file",
+        "'3.output.png' is a link or a special file", "'4.json': no row", "'5.json': surplus",
+        "'6.json' is larger than a row can be", "'7.json': the prompt holds the control character",
+        "'0.output.png' occurs twice", "'orphan.png' belongs to no row", "'1.output.png' is cut off",
+        "picture 'a.tar/../secret' is missing", f"picture 'a.tar/{secret}' is missing",
+    ):  # fmt: skip
+        assert words in text, words
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def parquet(path: Path, rows: list[dict[str, object]], **options: object) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema(
+        [
+            ("input_prompt", pa.string()),
+            ("input_image", pa.list_(picture)),
+            ("output_image", picture),
+            ("output_image_resolution", pa.list_(pa.int32())),
+            ("surplus", pa.int32()),
+        ]
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema), path, **options)
+
+
+def line(
+    prompt: str, data: bytes | None, *sources: bytes, path: str = "x.png"
+) -> dict[str, object]:
+    return {
+        "input_prompt": prompt,
+        "input_image": [{"bytes": one, "path": path} for one in sources],
+        "output_image": {"bytes": data, "path": path},
+        "output_image_resolution": [8, 8],
+    }
+
+
+def test_parquet_files_are_read_in_place(tmp_path: Path) -> None:
+    lines = [line(f"p{n}", b"out%d" % n, *[b"in%d-%d" % (n, k) for k in range(n % 3)])
+             for n in range(50)]  # fmt: skip
+    parquet(tmp_path / "one.parquet", lines[:30], row_group_size=20)
+    parquet(tmp_path / "two.parquet", lines[30:])
+    rows = open_rows(tmp_path)
+    assert rows.problems == ()
+    order = [*range(50), *reversed(range(50)), 3, 45, 4]  # in any order, back and forth
+    for n in order:
+        assert rows[n].input_prompt == f"p{n}"
+        assert rows.read(rows[n].output_image) == b"out%d" % n
+        sources = [rows.read(name) for name in rows[n].input_image]
+        assert sources == [b"in%d-%d" % (n, k) for k in range(n % 3)]
+    assert len(open_rows(tmp_path / "two.parquet")) == 20
+
+
+def test_a_hostile_parquet_file_is_listed_and_never_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    link, plain = str(tmp_path / "secret"), {"use_dictionary": False}
+    parquet(
+        folder / "a.parquet",
+        [line("zero", b"zero", path="../secret"), line("named only", None, path=link),
+         line("", b"empty"), line("ok", b"ok", path=link)],
+    )  # fmt: skip
+    parquet(
+        folder / "bomb.parquet", [line("bomb", bytes(60_000_000))] * 2, compression="zstd", **plain
+    )
+    parquet(folder / "cut.parquet", [line("cut", b"x" * 9000)] * 9, compression="none", **plain)
+    (folder / "cut.parquet").write_bytes((folder / "cut.parquet").read_bytes()[:5000])
+    parquet(folder / "torn.parquet", [line("torn", b"y" * 9000)] * 9, compression="none")
+    data = bytearray((folder / "torn.parquet").read_bytes())
+    data[4:40] = b"\xff" * 36
+    (folder / "torn.parquet").write_bytes(data)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"text": ["a"]}), folder / "other.parquet")
+    rows = open_rows(folder)
+    good = [r for r in rows if r.input_prompt in ("zero", "ok")]
+    assert [rows.read(r.output_image) for r in good] == [b"zero", b"ok"]
+    (named,) = [r for r in rows if r.input_prompt == "named only"]
+    with pytest.raises(DataError, match="holds no picture"):
+        rows.read(named.output_image)
+    text = "\n".join(rows.problems)
+    for words in (
+        "a.parquet, row 2: the prompt is empty", "bomb.parquet, row group 0: output_image.bytes unpacks",
+        "cut.parquet: damaged", "torn.parquet: damaged", "other.parquet: no column 'input_prompt'",
+    ):  # fmt: skip
+        assert words in text, words
+    large = tmp_path / "large.parquet"
+    parquet(large, [line("large", b"\x89" * 51_000_000)], compression="none")
+    (row,) = open_rows(large)
+    with pytest.raises(DataError, match="larger than 50 MB"):
+        open_rows(large).read(row.output_image)

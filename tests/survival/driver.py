@@ -30,11 +30,13 @@ import yaml
 OFF, COUNT, KILL, TEAR, FAIL_ONCE, FAIL_ON = range(6)
 """As in faults.c."""
 
-STAGES = ("synth", "export", "encode", "train")
+STAGES = ("synth", "sharegpt", "parquet", "webdataset", "encode", "train")
+"""Three of them are exports, one of each format."""
 KILLED = 9
 NOT_REACHED = "not reached"
 REMNANTS = ("store.sqlite-wal", "store.sqlite-shm")
-TIMED = ("dataset/provenance.jsonl", "store.sqlite", ".lock", *REMNANTS)
+CARDS = tuple(f"export/{form}/README.md" for form in ("sharegpt", "parquet", "webdataset"))
+TIMED = ("dataset/provenance.jsonl", "store.sqlite", ".lock", *CARDS, *REMNANTS)
 """Files that hold times or the order of things, so that no two runs agree in them."""
 
 
@@ -94,8 +96,8 @@ class TinyRun:
     def words(self, stage: str) -> list[str]:
         """The command line of a stage."""
         match stage:
-            case "export":
-                return ["export", str(self.folder)]
+            case "sharegpt" | "parquet" | "webdataset":
+                return ["export", str(self.folder), "--format", stage]
             case "train":
                 return ["train", str(self.recipe), "--device", "cpu"]
             case _:
@@ -118,6 +120,8 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=0, help="so many points a stage; 0 is all")
     parser.add_argument("--kills", type=int, default=0)
     asked = parser.parse_args()
+
+    import pyarrow.parquet  # noqa: F401
 
     import janus4o.cli.app
 

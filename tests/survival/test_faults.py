@@ -16,7 +16,7 @@ from shutil import which
 import pytest
 
 HERE = Path(__file__).parent
-DATA, MODEL = ("synth", "export"), ("encode", "train")
+DATA, MODEL = ("synth", "sharegpt", "parquet", "webdataset"), ("encode", "train")
 all_of_it = pytest.mark.stress
 
 

@@ -1,4 +1,4 @@
-"""`janus4o export`: a data set in the published layout."""
+"""`janus4o export`: a data set for others, with its card, figures and list of files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from janus4o.cli import console
 
 class Format(StrEnum):
     SHAREGPT = "sharegpt"
+    PARQUET = "parquet"
+    WEBDATASET = "webdataset"
 
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a data set.")],
     form: Annotated[
-        Format, typer.Option("--format", help="sharegpt: two JSON arrays and tars.")
+        Format,
+        typer.Option(
+            "--format",
+            help="sharegpt: two JSON arrays and tars; parquet: pictures inside, for `datasets`; "
+            "webdataset: sharded tars.",
+        ),
     ] = Format.SHAREGPT,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; default export/<format> in RUN.")
@@ -28,10 +35,10 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written.")] = False,
 ) -> None:
-    """Write RUN's data set in the layout of ShareGPT-4o-Image. The same rows give the same bytes."""
-    from janus4o.synth.export import export_sharegpt
+    """Write RUN's data set, its card, figures and croissant.json. The same rows give the same bytes."""
+    from janus4o.synth.export import export
 
-    done = export_sharegpt(run, out or run / "export" / form.value, provenance=provenance)
+    done = export(run, out or run / "export" / form.value, form.value, provenance=provenance)
     for problem in done.problems[:10]:
         console.warn(problem)
     if as_json:

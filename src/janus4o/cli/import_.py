@@ -1,4 +1,4 @@
-"""`janus4o import`: takes in a data set in the published layout, where it lies."""
+"""`janus4o import`: takes in a data set where it lies: published layout, Parquet or WebDataset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from janus4o.cli import console
 
 
 def command(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder with the JSON and tars.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            help="Folder with JSON and tars, Parquet files or WebDataset tars; or one of these files.",
+        ),
+    ],
     into: Annotated[
         Path | None,
         typer.Option(help="Run folder that shall use it: encode and train then read it there."),
@@ -22,8 +28,10 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found.")] = False,
 ) -> None:
-    """Check a data set in the published layout. Nothing is unpacked, copied or changed in PATH."""
-    from janus4o.synth.importer import import_sharegpt
+    """Check a data set: published layout, Parquet or WebDataset. Nothing is unpacked, copied or
+    changed in PATH.
+    """
+    from janus4o.synth.importer import import_dataset
 
     if decode:
         with console.progress(None, "decode", "pictures") as progress:
@@ -32,9 +40,9 @@ def command(
                 progress.total = total
                 progress.update(done)
 
-            found = import_sharegpt(path, into, decode=True, progress=show)
+            found = import_dataset(path, into, decode=True, progress=show)
     else:
-        found = import_sharegpt(path, into)
+        found = import_dataset(path, into)
     for problem in found.problems[:10]:
         console.warn(problem)
     if as_json:

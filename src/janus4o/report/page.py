@@ -14,9 +14,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from janus4o.asked import distributions
 from janus4o.errors import BadInput
 from janus4o.files import write_atomic
-from janus4o.report.asked import distributions
 from janus4o.report.charts import LineChart, bars, line_chart
 from janus4o.report.contact import contact_sheets
 from janus4o.report.drawn import SAMPLES_FOLDER, SWEEPS_FOLDER, read_drawn, sweeps

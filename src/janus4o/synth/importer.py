@@ -1,4 +1,4 @@
-"""Takes in a data set in the published layout without unpacking or copying it."""
+"""Takes in a data set of any of the three layouts without unpacking or copying it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Import:
     digest: str
 
 
-def import_sharegpt(
+def import_dataset(
     path: str | Path,
     folder: str | Path | None = None,
     *,
@@ -41,7 +41,7 @@ def import_sharegpt(
     """Checks a data set and, with `folder`, makes that run folder use it where it lies.
 
     Args:
-        path: a folder in the published layout.
+        path: a folder in the published layout, of Parquet files or of WebDataset tars; or one such file.
         decode: also decode every picture; those that fail are listed.
         progress: called with (pictures decoded, pictures).
 

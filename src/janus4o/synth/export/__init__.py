@@ -1,0 +1,85 @@
+"""Writes a data set for others: the published layout, Parquet or WebDataset, with card and figures.
+
+The same rows and pictures always give the same bytes, the card's dates and costs apart; pictures are the
+stored bytes, untouched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from janus4o import files
+from janus4o.errors import DataError
+from janus4o.rows import CROISSANT_FILE, FAMILIES, open_rows
+from janus4o.synth.export import card, croissant, figures, folder, parquet, sharegpt, webdataset
+from janus4o.synth.export.parts import Part
+
+Form = Literal["sharegpt", "parquet", "webdataset"]
+FORMS = {"sharegpt": sharegpt, "parquet": parquet, "webdataset": webdataset}
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What was written: rows and parts by family, and the problems of the data set exported."""
+
+    folder: Path
+    rows: dict[str, int]
+    parts: dict[str, int]
+    problems: tuple[str, ...]
+
+
+def export(
+    source: str | Path,
+    out: str | Path,
+    form: Form = "sharegpt",
+    *,
+    provenance: bool = False,
+    part_bytes: int | None = None,
+) -> Export:
+    """Exports a run folder, or anything else `open_rows` reads.
+
+    A kill or a full disk leaves whole files or none; the same call then begins again.
+
+    Args:
+        out: made if absent; an earlier export there is replaced.
+        provenance: keep each row's `provenance` beside the published keys.
+        part_bytes: a part is closed when it holds this much; default what suits the form.
+
+    Raises:
+        DataError: `source` holds no data set, or `out` holds something else.
+        FolderBusy: another process writes to `out`.
+        Refused: a package is missing.
+    """
+    rows, out = open_rows(source), Path(out)
+    if out.resolve() in (
+        rows.folder.resolve(),
+        rows.folder.resolve().parent,
+        Path(source).resolve(),
+    ):
+        raise DataError(f"{str(out)!r} is the data set itself", "give another folder")
+    layout = FORMS[form]
+    limit = part_bytes or layout.PART_BYTES
+    making = card.read_making(Path(source))
+    folder.check(out)
+    with files.lock(out):
+        folder.clear(out)
+        parts: dict[str, list[Part]] = {}
+        counts: dict[str, int] = {}
+        for family in FAMILIES:
+            members = [row for row in rows if row.is_edit == (family == FAMILIES[1])]
+            counts[family] = len(members)
+            parts[family] = layout.write(rows, members, out, family, provenance, limit)
+        drawn = figures.draw(rows, making.targets)
+        if drawn:
+            (out / folder.FIGURES_FOLDER).mkdir(exist_ok=True)
+        for name, data in drawn.items():
+            files.write_atomic(out / folder.FIGURES_FOLDER / name, data)
+        text = card.write(rows, making, form, parts, list(drawn), len(rows.problems))
+        files.write_atomic(out / folder.CARD_FILE, folder.marked(text))
+        words = f"{sum(counts.values()):,} synthetic rows for generating and editing pictures"
+        listing = croissant.describe(making.name, form, parts, words, provenance)
+        files.write_atomic(out / CROISSANT_FILE, listing)
+    pieces = {f: sum(not one.name.endswith(".json") for one in made) for f, made in parts.items()}
+    return Export(out, counts, pieces, rows.problems)
