@@ -21,3 +21,14 @@ def test_generation_shows_parity_and_every_engine(root: Path, more: list[str]) -
         names += ["transformers dynamic", "transformers static"]
     table = done.stdout.partition("ms/step")[2].splitlines()[1:]
     assert [line[:29].strip() for line in table if line] == names
+
+
+def test_training_shows_parity_and_both_steps(root: Path) -> None:
+    words = [sys.executable, "benchmarks/training.py", "--geometry", "tiny", "--device", "cpu"]
+    more = ["--rounds", "1", "--samples", "4", "--micro-batch", "2"]
+    done = subprocess.run([*words, *more], cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "equal\n" in done.stdout
+    table = done.stdout.partition("s/step")[2].splitlines()[1:]
+    names = ["janus4o", "official", "official, codes given"]
+    assert [line[:24].strip() for line in table if line] == names
