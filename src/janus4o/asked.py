@@ -14,10 +14,13 @@ MOST_BARS = 16
 LEFT_OPEN = "left open"
 
 TITLES = {
+    "pipeline": "Pipeline",
     "kind": "Kind of prompt",
     "categories": "Object categories in a prompt",
     "objects": "Objects in a prompt",
     "task": "Editing task",
+    "turn": "Turn of an edit",
+    "document": "Type of document",
     "category": "Category",
     "colour": "Colour",
     "composition": "Composition",
@@ -25,6 +28,7 @@ TITLES = {
     "style": "Style",
     "lighting": "Lighting",
     "camera": "Camera",
+    "layout": "Layout",
 }
 """Attribute, as synthesis.json names it → heading; in the order they are shown."""
 
@@ -63,19 +67,25 @@ def distributions(
     Args:
         targets: attribute → value → share the recipe asks for; may be empty.
     """
-    drawn = [row for row in rows if not row.is_edit and row.provenance is not None]
-    edits = [row for row in rows if row.is_edit and row.provenance is not None]
+    made: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.provenance is not None:
+            made.setdefault(row.provenance.pipeline, []).append(row)
+    drawn, edits = made.get("prompt_first", []), made.get("editing", [])
     objects = [_objects(row) for row in drawn]
     counted: dict[str, Counter[str]] = {
+        "pipeline": Counter({pipeline: len(rows) for pipeline, rows in made.items()}),
         "kind": Counter(_task(row) for row in drawn),
         "categories": Counter(str(len({o.get("category") for o in s})) for s in objects if s),
         "objects": Counter(str(sum(_count(o) for o in s)) for s in objects if s),
         "task": Counter(_task(row) for row in edits),
+        "turn": Counter(str(_turn(row)) for row in edits),
+        "document": Counter(_task(row) for row in made.get("document", [])),
         "category": Counter(str(o.get("category")) for s in objects for o in s),
         "colour": Counter(str(o.get("colour") or LEFT_OPEN) for s in objects for o in s),
         **{
             key: Counter(_attribute(row, key) for row in drawn)
-            for key in ("composition", "background", "style", "lighting", "camera")
+            for key in ("composition", "background", "style", "lighting", "camera", "layout")
         },
     }
     found = []
@@ -132,6 +142,11 @@ def _count(thing: dict[str, Any]) -> int:
 
 def _task(row: Row) -> str:
     return row.provenance.task if row.provenance else ""
+
+
+def _turn(row: Row) -> int:
+    turn = row.provenance.attributes.get("turn", 1) if row.provenance else 1
+    return turn if isinstance(turn, int) else 1
 
 
 def _attribute(row: Row, key: str) -> str:

@@ -264,6 +264,7 @@ class Editing(_Strict):
 
     sources: what is edited. `drawn`: a picture of its own for each edit; `rows`: the text-to-image
         pictures of this run; `pictures`: photographs or other pictures that are there already.
+    turns: edits of one picture, each of the result of the one before; `count` is spread over them.
     two_sources: how often an edit is given a second picture to take something from.
     conditions: relative share of each kind of conditioning picture that the two tasks of
         structured generation start from.
@@ -286,6 +287,7 @@ class Editing(_Strict):
     )
     sources: Literal["drawn", "rows", "pictures"] = "drawn"
     pictures: Pictures | None = Field(None, description="for `sources: pictures`")
+    turns: int = Field(1, ge=1, le=3)
     two_sources: Share = 0.0
     conditions: dict[str, float] = Field(
         default_factory=lambda: {"sketch": 1.0, "line_art": 1.0, "edges": 1.0}
@@ -508,7 +510,7 @@ class Recipe(_Strict):
         synthesis.pop("shares")
         if self.synthesis.planned:
             synthesis["shares"] = "planned"
-        for key in ("count", "pictures"):
+        for key in ("count", "pictures", "turns"):
             synthesis["editing"].pop(key)
         defaults = Editing().model_dump(mode="json")
         for key in ("instruction", "sources", "two_sources", "conditions"):

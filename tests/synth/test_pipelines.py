@@ -17,6 +17,7 @@ from janus4o.errors import BudgetStop, RecipeChanged, RecipeError, Refused
 from janus4o.exchange import PaintReply, PaintRequest, Picture, WriteReply, WriteRequest
 from janus4o.images import open_image, save_png
 from janus4o.recipe import Recipe, parse
+from janus4o.report.asked import distributions
 from janus4o.rows import Rows, open_rows
 from janus4o.sketch import detect
 from janus4o.sketch.captions import parse_caption
@@ -28,11 +29,15 @@ from janus4o.sketch.wanted import World, imagine, unmet
 from janus4o.synth import conditions, documents, pictures
 from janus4o.synth.checks import Anything
 from janus4o.synth.documents import CATEGORIES
+from janus4o.synth.export import export_sharegpt
 from janus4o.synth.fsck import fsck
+from janus4o.synth.importer import import_sharegpt
 from janus4o.synth.inspection import SketchInspector
 from janus4o.synth.plan import plan
 from janus4o.synth.runner import Outcome, run
+from janus4o.synth.setting import setting_of
 from janus4o.synth.status import status
+from janus4o.synth.targets import targets
 
 
 def recipe(size: int = 64, **synthesis: Any) -> Recipe:
@@ -389,6 +394,86 @@ def test_edits_of_the_runs_own_pictures_draw_no_others(tmp_path: Path) -> None:
         make_open(tmp_path / "c", editing={"count": 1, "sources": "pictures"})
 
 
+def test_every_result_is_the_next_source_and_rows_know_their_turn_and_parent(
+    tmp_path: Path,
+) -> None:
+    editing = {"count": 8, "turns": 3, "tasks": {"hybrid": 1.0, "storyboard": 1.0}}
+    asked = recipe(world="open", editing=editing)
+    planned = plan(asked, Scribe(), Dauber(), Anything())
+    assert planned.rows == {
+        "prompt_first": 0, "editing": 3, "editing_turn_2": 3, "editing_turn_3": 2,
+    }  # fmt: skip
+    rows, scribe, dauber, outcome = make_open(tmp_path / "run", editing=editing)
+    assert (planned.write_calls, planned.paint_calls) == (len(scribe.asked), len(dauber.asked))
+    assert outcome.tally.accepted == planned.rows
+    made = {row.provenance.id: row for row in rows if row.provenance}
+    turns = {id: row.provenance.attributes.get("turn", 1) for id, row in made.items()}
+    assert sorted(turns.values()) == [1, 1, 1, 2, 2, 2, 3, 3]
+    parents = []
+    for id, row in made.items():
+        assert row.provenance.pipeline == "editing"
+        parent = row.provenance.attributes.get("parent")
+        assert (parent is None) == (turns[id] == 1)
+        if parent is not None:
+            assert turns[parent] == turns[id] - 1
+            assert row.input_image == (made[parent].output_image,)
+            parents.append(parent)
+    assert len(set(parents)) == len(parents) == 5
+    assert fsck(tmp_path / "run").findings == ()
+    # More of them, and more turns, keep what there is.
+    few = make_open(tmp_path / "grown", editing={**editing, "count": 2, "turns": 1})[0]
+    kept = [row.provenance.id for row in few]
+    grown = make_open(tmp_path / "grown", editing=editing)[0]
+    assert (tmp_path / "grown" / "dataset" / "rows.jsonl").read_bytes() == (
+        tmp_path / "run" / "dataset" / "rows.jsonl"
+    ).read_bytes()
+    assert set(kept) <= {row.provenance.id for row in grown}
+    with pytest.raises(RecipeError, match="from_line_art starts from a picture made for it"):
+        make_open(tmp_path / "b", editing={**editing, "tasks": {"from_line_art": 1.0}})
+
+
+def test_turns_are_exported_and_read_by_whoever_trains(tmp_path: Path) -> None:
+    tasks = {"attribute_manipulation": 1.0, "background_modification": 1.0}
+    editing = {"count": 6, "turns": 2, "tasks": tasks}
+    outcome, rows = make(recipe(editing=editing), tmp_path / "run")
+    assert outcome.tally.accepted["editing_turn_2"] == 3
+    assert export_sharegpt(tmp_path / "run", tmp_path / "out").problems == ()
+    import_sharegpt(tmp_path / "out", tmp_path / "back")
+    back = open_rows(tmp_path / "back")
+    there = [(r.input_prompt, back.read(r.input_image[0]), back.read(r.output_image)) for r in back]
+    ours = [(r.input_prompt, rows.read(r.input_image[0]), rows.read(r.output_image)) for r in rows]
+    assert there == ours
+    shown = {item.title: item for item in distributions(list(rows), {"turn": {"1": 0.5, "2": 0.5}})}
+    assert [(v.label, v.count, v.wanted) for v in shown["Turn of an edit"].values] == [
+        ("1", 3, 0.5), ("2", 3, 0.5),
+    ]  # fmt: skip
+
+
+def test_the_report_shows_every_pipeline_and_type_beside_its_target(tmp_path: Path) -> None:
+    folder = scenes(tmp_path / "scenes", 4)
+    asked = recipe(
+        256,
+        **image_first(folder, 2),
+        text_to_image={"count": 4},
+        document={"count": 4, "types": {"slide": 3, "poster": 1}},
+        editing={"count": 0},
+        shares="planned",
+        hold_out=False,
+    )
+    _, rows = make(asked, tmp_path / "run")
+    laws = targets(setting_of(asked, SketchPainter("learnable"), Anything()))
+    shown = {item.title: item for item in distributions(list(rows), laws)}
+    for title, wanted in (
+        ("Pipeline", {"prompt first": 4, "image first": 2, "document": 4}),
+        ("Type of document", {"slide": 3, "poster": 1}),
+    ):
+        values = {value.label: value for value in shown[title].values if value.count}
+        assert {label: value.count for label, value in values.items()} == wanted
+        assert all(value.share == value.wanted for value in values.values())
+    kinds = {value.label for value in shown["Kind of prompt"].values}
+    assert not kinds & {"slide", "poster", "describe"}, "only prompts have a kind"
+
+
 @pytest.mark.parametrize("sources", ["drawn", "rows"])
 def test_two_sources_are_both_shown_and_both_kept(tmp_path: Path, sources: str) -> None:
     rows, scribe, dauber, _ = make_open(
@@ -406,13 +491,13 @@ def test_two_sources_are_both_shown_and_both_kept(tmp_path: Path, sources: str) 
     assert sum(len(asked.sources) == 2 for asked in dauber.asked) == 5
 
 
-@pytest.mark.parametrize("kind", ["edges", "line_art", "sketch", "canny"])
+@pytest.mark.parametrize("kind", ["edges", "line_art", "sketch", "canny", "segmentation"])
 def test_a_conditioning_picture_is_made_by_its_tool_and_is_all_the_painter_sees(
     tmp_path: Path, kind: str
 ) -> None:
-    if kind == "canny":
+    if kind in ("canny", "segmentation"):
         pytest.importorskip("skimage", reason="needs the extra data")
-    tasks = {"from_line_art": 1.0}
+    tasks = {"from_condition_map" if kind == "segmentation" else "from_line_art": 1.0}
     rows, scribe, dauber, _ = make_open(
         tmp_path / "run", editing={"count": 2, "tasks": tasks, "conditions": {kind: 1.0}}
     )

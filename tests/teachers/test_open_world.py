@@ -215,7 +215,8 @@ def test_the_offline_teacher_says_that_it_cannot(ask: Ask) -> None:
 @pytest.mark.parametrize(
     ("task", "conditions", "says"),
     [
-        ("from_condition_map", {}, "no tool yet that estimates depth"),
+        ("from_condition_map", {}, "no kind of conditioning picture"),
+        ("from_condition_map", {"depth": 1.0}, "no tool yet that estimates depth"),
         ("from_line_art", {"pose": 1.0}, "pose: there is no tool yet"),
         ("from_line_art", {"edge": 1.0}, "unknown kind 'edge'"),
         ("from_line_art", {"edges": 0.0}, "no kind of conditioning picture"),
@@ -272,6 +273,38 @@ def command(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     code = app.main(words)
     out = capsys.readouterr()
     return code, " ".join((out.out + out.err).split())
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        (
+            "paper",
+            {"prompt_first": 20717, "image_first": 15000, "document": 10000, "editing": 46539},
+        ),
+        ("image_first", {"prompt_first": 0, "image_first": 20, "editing": 0}),
+    ],
+)
+def test_recipes_are_plans_without_keys_or_pictures(
+    name: str,
+    rows: dict[str, int],
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    code, said = command("plan", str(root / "recipes" / f"{name}.yaml"), "--json", capsys=capsys)
+    assert code == 0
+    planned = json.loads(said)
+    assert planned["rows"] == rows
+    assert planned["pictures_wanted"] == ["synthesis.image_first.pictures"]
+    assert planned["cost_usd"] > 0
+    if name == "paper":
+        assert set(planned["tasks"]) == set(TASK_MEANINGS)
+        assert all(abs(share - 1 / 14) < 0.001 for share in planned["tasks"].values())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_first_dollar_is_a_plan_without_a_key(

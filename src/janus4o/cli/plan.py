@@ -50,6 +50,7 @@ def command(
         ("calls", f"{made.write_calls:,} to write, {made.paint_calls:,} to paint, or a few more"),
         ("cost", f"{cost}; budget {budget}"),
         *(("", f"put into the recipe: {line}") for line in made.prices_wanted),
+        *(("", f"not there yet: the pictures of {key}") for key in made.pictures_wanted),
         *(("", warning) for warning in shutdowns(read)),
         ("time", f"about {console.duration(made.seconds)}"),
         ("disk", f"about {made.disk_bytes / 1e6:,.0f} MB for {made.pictures:,} pictures"),

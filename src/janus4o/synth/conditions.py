@@ -1,7 +1,7 @@
 """Conditioning pictures of the two tasks of structured generation, each made by a tool with a name.
 
-What has no tool is refused by name: poses, depth and segmentation need networks and their weights,
-which nothing here has.
+What has no tool is refused by name: poses and depth need networks and their weights, which nothing
+here has. Segmentation is of regions that look alike, not of things that have names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ KINDS = {
 NO_TOOL = {
     "pose": "there is no tool yet that finds poses",
     "depth": "there is no tool yet that estimates depth",
-    "segmentation": "there is no tool yet that segments pictures of the open world",
 }
 """Kinds that cannot be made, and why."""
 
@@ -141,9 +140,29 @@ def _canny() -> Tool:
     return Tool("an edge map", "Canny, scikit-image", make)
 
 
+def _segmentation() -> Tool:
+    try:
+        from skimage.segmentation import felzenszwalb
+    except ImportError:
+        raise RecipeError(
+            "synthesis.editing.conditions: segmentation needs the package scikit-image",
+            "pip install 'janus4o[data]', or remove it",
+        ) from None
+
+    def make(image: Image.Image) -> Image.Image:
+        """Regions by Felzenszwalb and Huttenlocher, each in a flat colour of its own."""
+        side = max(image.size)
+        labels = felzenszwalb(np.asarray(image), scale=side, sigma=side / 512, min_size=side)
+        colours = np.random.default_rng(0).integers(0, 256, (int(labels.max()) + 1, 3), np.uint8)
+        return Image.fromarray(colours[labels])
+
+    return Tool("a segmentation map", "Felzenszwalb-Huttenlocher, scikit-image", make)
+
+
 _TOOLS: dict[str, Callable[[], Tool]] = {
     "edges": _edges,
     "line_art": _line_art,
     "sketch": _sketch,
     "canny": _canny,
+    "segmentation": _segmentation,
 }

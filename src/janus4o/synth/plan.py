@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -13,12 +14,12 @@ from PIL import Image
 from janus4o.exchange import Painter, PaintRequest, Picture, Writer, WriteRequest
 from janus4o.images import save_png
 from janus4o.ledger.prices import Price, Priced, price_of
-from janus4o.recipe import Local, Recipe, Server
+from janus4o.recipe import Local, Pictures, Recipe, Server
 from janus4o.synth import attributes, categories, prompts
 from janus4o.synth.checks import Anything, Inspector
 from janus4o.synth.pipelines import editing, prompt_first
 from janus4o.synth.runner import wanted_rows
-from janus4o.synth.sample import Pipeline, Rejected, attempts, name_samples
+from janus4o.synth.sample import TURNS, Pipeline, Rejected, attempts, name_samples
 from janus4o.synth.setting import Setting, setting_of
 
 DRAWS = 2000
@@ -55,6 +56,7 @@ class Plan:
         seconds: roughly, from the latency a server usually has and the recipe's limits.
         budget_usd: the recipe's.
         pictures: kept; `disk_bytes` is what they take, roughly.
+        pictures_wanted: keys of the recipe whose pictures are not there, or are not fetched yet.
     """
 
     rows: dict[str, int]
@@ -74,6 +76,7 @@ class Plan:
     budget_usd: float | None
     pictures: int
     disk_bytes: int
+    pictures_wanted: list[str]
 
     def to_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -87,8 +90,10 @@ def plan(
     Raises:
         RecipeError: the recipe asks for an editing task that does not exist.
     """
-    setting = setting_of(recipe, painter, inspector or Anything())
-    names, wanted = name_samples(recipe), wanted_rows(recipe)
+    bare, pictures_wanted = _without_pictures(recipe)
+    setting = setting_of(bare, painter, inspector or Anything())
+    setting = replace(setting, editing=recipe.synthesis.editing)
+    names, wanted = name_samples(bare), wanted_rows(recipe)
     kinds: Counter[str] = Counter()
     tasks: Counter[str] = Counter()
     prompts_of, edits_of = (
@@ -134,7 +139,29 @@ def plan(
         disk_bytes=round(
             paints * width * height * (SERVED_BYTES_PER_PIXEL if served else BYTES_PER_PIXEL)
         ),
+        pictures_wanted=pictures_wanted,
     )
+
+
+def _without_pictures(recipe: Recipe) -> tuple[Recipe, list[str]]:
+    """A recipe of the same prompts that needs none of the pictures that are not there, and the keys
+    that name those.
+    """
+    synthesis, wanted = recipe.synthesis, list[str]()
+    described, edited = synthesis.image_first, synthesis.editing
+    if described.count and not _is_there(described.pictures):
+        wanted.append("synthesis.image_first.pictures")
+        described = described.model_copy(update={"count": 0})
+    if edited.count and edited.sources == "pictures" and not _is_there(edited.pictures):
+        wanted.append("synthesis.editing.pictures")
+        edited = edited.model_copy(update={"sources": "drawn", "pictures": None})
+    bare = synthesis.model_copy(update={"image_first": described, "editing": edited})
+    return recipe.model_copy(update={"synthesis": bare}), wanted
+
+
+def _is_there(pictures: Pictures | None) -> bool:
+    """Whether they can be looked at; the hub is not asked, and what names none is left to the check."""
+    return pictures is None or (pictures.format != "hub" and Path(pictures.path).exists())
 
 
 def _shares(counts: Counter[str]) -> dict[str, float]:
@@ -168,12 +195,13 @@ def _calls(setting: Setting, wanted: Mapping[Pipeline, int]) -> dict[str, tuple[
     kept = {"regenerated": 0, "original": described, "both": described // 2}
     drawn = edits if setting.editing.sources == "drawn" else 0
     seconds = round(drawn * setting.editing.two_sources)
+    later = sum(wanted.get(turn, 0) for turn in TURNS[1:])
     return {
         "text": (
             prompts + 2 * documents + drawn + seconds,
             prompts + documents + described - kept[setting.image_first.keep] + drawn + seconds,
         ),
-        "picture": (described + edits, edits),
+        "picture": (described + edits + later, edits + later),
     }
 
 

@@ -35,6 +35,7 @@ from janus4o.synth.checks import Anything, Inspector
 from janus4o.synth.dataset import accepted, write_dataset
 from janus4o.synth.pipelines import document, editing, image_first, prompt_first
 from janus4o.synth.sample import (
+    TURNS,
     CallFailed,
     Pipeline,
     Rejected,
@@ -44,16 +45,17 @@ from janus4o.synth.sample import (
     TeacherRefused,
     attempts,
     content_of,
+    in_turns,
     name_samples,
 )
-from janus4o.synth.setting import Setting, setting_of
+from janus4o.synth.setting import Made, Setting, setting_of
 from janus4o.synth.store import Store
 
 MAKERS = {
     Pipeline.PROMPT_FIRST: prompt_first.make,
     Pipeline.IMAGE_FIRST: image_first.make,
     Pipeline.DOCUMENT: document.make,
-    Pipeline.EDITING: editing.make,
+    **dict.fromkeys(TURNS, editing.make),
 }
 MAX_BARREN = 1000
 """Samples in a row that may come to nothing before the run is stopped."""
@@ -111,7 +113,8 @@ Progress = Callable[[Tally], None]
 
 
 def wanted_rows(recipe: Recipe) -> dict[Pipeline, int]:
-    """Rows a recipe wants, by pipeline, in the order they are made: edits last."""
+    """Rows a recipe wants, by pipeline, in the order they are made: edits last, turn by turn."""
+    edits = in_turns(recipe.synthesis.editing)
     return {
         Pipeline.PROMPT_FIRST: recipe.synthesis.text_to_image.count,
         **{
@@ -122,7 +125,8 @@ def wanted_rows(recipe: Recipe) -> dict[Pipeline, int]:
             )
             if count
         },
-        Pipeline.EDITING: recipe.synthesis.editing.count,
+        Pipeline.EDITING: edits[0],
+        **{turn: n for turn, n in zip(TURNS[1:], edits[1:], strict=False) if n},
     }
 
 
@@ -336,8 +340,9 @@ class _Run:
         with self._signals():
             try:
                 for queue in queues:
-                    if queue.pipeline is Pipeline.EDITING:
-                        self._setting = replace(self._setting, rows=self._pictures_to_edit())
+                    if queue.pipeline in TURNS:
+                        rows = self._pictures_to_edit(queue.pipeline)
+                        self._setting = replace(self._setting, rows=rows)
                     await self._fill(queue)
                 for queue in queues:
                     self._stop = self._stop or self._shortage(queue)
@@ -350,16 +355,19 @@ class _Run:
         if self._stop is not None:
             raise self._stop
 
-    def _pictures_to_edit(self) -> tuple[str, ...]:
-        """This run's own text-to-image pictures, where they are the sources of edits."""
-        if self._setting.editing.sources != "rows":
+    def _pictures_to_edit(self, turn: Pipeline) -> tuple[Made, ...]:
+        """The run's own pictures that are edited: of text-to-image rows, where the recipe says so,
+        and in later turns of the edits before.
+        """
+        number = TURNS.index(turn)
+        if number == 0 and self._setting.editing.sources != "rows":
             return ()
+        sources = [TURNS[number - 1]] if number else [p for p in self._wanted if p not in TURNS]
         self._store.flush()
         return tuple(
-            one.row.output_image
-            for pipeline, count in self._wanted.items()
-            if pipeline is not Pipeline.EDITING
-            for one in accepted(self._store, pipeline, count)
+            Made(one.sample.id, one.row.output_image)
+            for pipeline in sources
+            for one in accepted(self._store, pipeline, self._wanted[pipeline])
             if one.row is not None
         )
 

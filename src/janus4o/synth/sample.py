@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from janus4o.prompt import canonical
-from janus4o.recipe import Recipe
+from janus4o.recipe import Editing, Recipe
 from janus4o.records import Row
 from janus4o.synth import documents, pictures, prompts, vocabulary
 
@@ -25,6 +25,12 @@ class Pipeline(StrEnum):
     IMAGE_FIRST = "image_first"
     DOCUMENT = "document"
     EDITING = "editing"
+    SECOND_TURN = "editing_turn_2"
+    THIRD_TURN = "editing_turn_3"
+
+
+TURNS = (Pipeline.EDITING, Pipeline.SECOND_TURN, Pipeline.THIRD_TURN)
+"""Edits of pictures, of the results of those, and of the results of these."""
 
 
 ATTEMPTS = 64
@@ -38,6 +44,12 @@ def attempts(recipe: Recipe, pipeline: Pipeline) -> int:
     """
     planned = recipe.synthesis.planned and pipeline is not Pipeline.IMAGE_FIRST
     return ATTEMPTS if planned else 1
+
+
+def in_turns(editing: Editing) -> list[int]:
+    """How many edits are made in each turn."""
+    count, turns = editing.count, editing.turns
+    return [count // turns + (turn < count % turns) for turn in range(turns)]
 
 
 class State(StrEnum):

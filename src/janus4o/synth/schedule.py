@@ -18,7 +18,7 @@ import numpy as np
 from janus4o.recipe import Editing, TextToImage
 from janus4o.synth import categories, conditions
 from janus4o.synth.attributes import REPEATS, Attributes, Thing, largest_count
-from janus4o.synth.sample import Pipeline, Sample
+from janus4o.synth.sample import TURNS, Pipeline, Sample
 from janus4o.synth.taxonomy import Taxonomy, values
 
 SAME = 2
@@ -372,9 +372,13 @@ class Schedule:
         self._types, self._pages = Quota(types or {"": 1.0}, rng("types")), list[Page]()
         self._themes, self._fonts = themes, fonts
         self._theme, self._font = Deck(themes, rng("themes")), Deck(fonts, rng("fonts"))
-        self._tasks, self._edits = Quota(tasks or {"": 1.0}, rng("tasks")), list[Task]()
-        two = editing.two_sources
-        self._two = Quota({True: two, False: 1 - two}, rng("two sources"))
+        self._tasks = {
+            turn: Quota(tasks or {"": 1.0}, rng("tasks" if turn is Pipeline.EDITING else turn))
+            for turn in TURNS
+        }
+        self._edits: dict[Pipeline, list[Task]] = {turn: [] for turn in TURNS}
+        two = {True: editing.two_sources, False: 1 - editing.two_sources}
+        self._two = {turn: Quota(two, rng(f"two sources {turn}")) for turn in TURNS}
         self._conditions = {
             task: Quota(conditions.choices(task, editing.conditions), rng(task))
             for task in conditions.KINDS
@@ -417,10 +421,11 @@ class Schedule:
 
     def edit(self, sample: Sample) -> Task:
         slot, _ = self._slot(sample)
-        while len(self._edits) <= slot:
-            name = self._tasks.take()
+        edits = self._edits[sample.pipeline]
+        while len(edits) <= slot:
+            name = self._tasks[sample.pipeline].take()
             if name in self._conditions:
-                self._edits.append(Task(name, False, self._conditions[name].take()))
+                edits.append(Task(name, False, self._conditions[name].take()))
             else:
-                self._edits.append(Task(name, self._two.take(), ""))
-        return self._edits[slot]
+                edits.append(Task(name, self._two[sample.pipeline].take(), ""))
+        return edits[slot]

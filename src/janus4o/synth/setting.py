@@ -22,6 +22,14 @@ from janus4o.synth.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """A picture of this run: the id of its sample and its name."""
+
+    id: str
+    picture: str
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """What does not change from sample to sample.
 
@@ -35,7 +43,7 @@ class Setting:
         described: pictures the image-first pipeline writes about.
         edited: pictures that are edited; None where sources are drawn, or are rows of the run.
         schedule: what each row is to be; None where every sample draws that for itself.
-        rows: names of this run's text-to-image pictures, once they are all there.
+        rows: this run's own pictures that are edited, once they are all there.
     """
 
     world: World | None
@@ -53,7 +61,7 @@ class Setting:
     described: Pictures | None = None
     edited: Pictures | None = None
     schedule: Schedule | None = None
-    rows: tuple[str, ...] = ()
+    rows: tuple[Made, ...] = ()
 
     @property
     def exact_size(self) -> tuple[int, int] | None:
@@ -162,6 +170,11 @@ def _check_tasks(editing: Editing, world: World | None) -> None:
         if share and world is not None and EditTask(task).refused:
             reason = EditTask(task).refused
             raise RecipeError(f"synthesis.editing.tasks: {task}: {reason}", "remove this task")
+        if share and world is None and task in conditions.KINDS and editing.turns > 1:
+            raise RecipeError(
+                f"synthesis.editing.turns: {task} starts from a picture made for it, not from an edit",
+                "take turns: 1, or remove this task",
+            )
         if share and world is None and task in conditions.KINDS:
             conditions.choices(task, editing.conditions)
     if editing.count and not sum(editing.tasks.values()) > 0:
@@ -182,10 +195,10 @@ def _check_editing(recipe: Recipe, world: World | None) -> None:
                 "take 0, or the open world with teachers behind an API",
             )
         shown = [task for task, share in editing.tasks.items() if share and task in VIEWED]
-        if shown and editing.sources != "drawn":
+        if shown and (editing.sources != "drawn" or editing.turns > 1):
             raise RecipeError(
                 f"{key}: {shown[0]} starts from a picture drawn for it in the sketch world",
-                "take `sources: drawn`, or remove this task",
+                "take `sources: drawn` and one turn, or remove this task",
             )
     if editing.sources == "pictures" and editing.pictures is None:
         raise RecipeError(f"{key}.pictures is missing", "say which pictures are to be edited")

@@ -6,10 +6,11 @@ rejected samples make the accepted rows differ from it a little. `report` shows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from janus4o.synth import categories
 from janus4o.synth.attributes import REPEATS, largest_count
+from janus4o.synth.sample import in_turns
 from janus4o.synth.setting import Setting
 from janus4o.synth.taxonomy import values
 
@@ -25,7 +26,8 @@ def targets(setting: Setting) -> dict[str, Law]:
 
     Of text-to-image prompts: `kind`, `categories` (distinct ones), `objects` (instances),
     `background`, `style`, `lighting`, `camera`, `composition`; of each category in them: `category`,
-    `colour`; of edits: `task`. An attribute this world has no values for is left out.
+    `colour`; of edits: `task`, `turn`; of documents: `document`, their type where it is planned; of
+    all rows: `pipeline`. An attribute this world has no values for is left out.
     """
     shares, taxonomy = setting.text_to_image, setting.taxonomy
     largest = largest_count(taxonomy, setting.max_categories)
@@ -63,13 +65,30 @@ def targets(setting: Setting) -> dict[str, Law]:
             for dimension in ("background", "style", "lighting", "camera", "layout")
         },
     }
-    total = sum(setting.tasks.values())
-    laws["task"] = {task: share / total for task, share in setting.tasks.items()}
+    laws["task"] = _law(setting.tasks)
+    if setting.document.category == "planned" and setting.document.count:
+        laws["document"] = _law(setting.document.types)
+    edits = setting.editing.count
+    turns = enumerate(in_turns(setting.editing), 1)
+    laws["turn"] = _law({str(turn): count for turn, count in turns})
+    laws["pipeline"] = _law(
+        {
+            "prompt_first": setting.text_to_image.count,
+            "image_first": setting.image_first.count,
+            "document": setting.document.count,
+            "editing": edits,
+        }
+    )
     return {
         name: {value: p for value, p in law.items() if p > 0}
         for name, law in laws.items()
         if len(law) > 1 or (name == "task" and law)
     }
+
+
+def _law(shares: Mapping[str, float]) -> Law:
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()} if total else {}
 
 
 def _maybe(share: float, choices: Sequence[str]) -> Law:

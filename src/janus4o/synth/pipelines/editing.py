@@ -1,5 +1,7 @@
 """Editing: a source of its own → a task → the writer's instruction → the painter's edit.
 
+In later turns the source is the result of an edit, and the row names it as its parent.
+
 The paper's writer is told that appeal outranks the task, which makes its task labels unreliable.
 Here the instruction must do the task, and the edit is checked against it where somebody can tell;
 `instruction: descriptive` is the paper's form, and its rows say so.
@@ -29,7 +31,7 @@ from janus4o.synth.checks import (
 )
 from janus4o.synth.forms import SENTENCE, TEXT
 from janus4o.synth.pipelines import prompt_first
-from janus4o.synth.sample import Rejected, Sample, State
+from janus4o.synth.sample import TURNS, Pipeline, Rejected, Sample, State
 from janus4o.synth.schedule import Task
 from janus4o.synth.setting import Setting
 from janus4o.synth.sources import Source, draw_source
@@ -73,7 +75,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     Raises:
         Rejected, TeacherRefused, CallFailed
     """
-    task = asked_task(sample, setting)
+    task, turn = asked_task(sample, setting), TURNS.index(sample.pipeline) + 1
     brief = await _brief(sample, task, calls, setting)
     asked = setting.prompts.editing(task.name, brief.template, **brief.words)
     form = SENTENCE if brief.template == "editing_descriptive" else TEXT
@@ -95,9 +97,9 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
         output_image_resolution=(pixels.shape[1], pixels.shape[0]),
         provenance=Provenance(
             id=sample.id,
-            pipeline=sample.pipeline.value,
+            pipeline=Pipeline.EDITING.value,
             task=task.name,
-            attributes=dict(brief.told),
+            attributes={**brief.told, **({"turn": turn} if turn > 1 else {})},
             write_prompt=asked,
             writer=written.model,
             painter=painted.model,
@@ -141,25 +143,30 @@ async def _original(
     sample: Sample, task: str, calls: Calls, setting: Setting, part: str
 ) -> Original:
     """The picture to be edited (`part` "source") or one to take something from ("second")."""
-    if setting.editing.sources == "drawn":
+    first = sample.pipeline is Pipeline.EDITING
+    if first and setting.editing.sources == "drawn":
         asked_for = _source(sample, task, setting, part)
         drawn = await prompt_first.draw(
             asked_for.attributes, calls, setting, f"{part}.", asked_for.form
         )
         told = {"source": drawn.attributes.to_json(), "source_prompt": drawn.prompt}
         return Original(drawn.painted.picture, drawn.pixels, drawn.painted.name, told)
-    among: int = len(setting.rows if setting.edited is None else setting.edited)
+    edited = setting.edited if first else None
+    among: int = len(setting.rows if edited is None else edited)
+    if not among:
+        raise Rejected("original: there is no picture to edit")
     # One after the other, so that all are used alike; a second one is any other.
     at = (sample.index if setting.schedule is None else setting.schedule.turn(sample)) % among
     if part == "second":
         if among < 2:
             raise Rejected("original: there is no second picture")
         at = (at + 1 + int(sample.rng(part).integers(among - 1))) % among
-    if setting.edited is None:
-        name = setting.rows[at]
-        picture, pixels = calls.picture(name)
-        return Original(picture, pixels, name, {"source_row": name})
-    entry = setting.edited[at]
+    if edited is None:
+        parent = setting.rows[at]
+        picture, pixels = calls.picture(parent.picture)
+        told = {"source_row": parent.picture, "parent": parent.id}
+        return Original(picture, pixels, parent.picture, told)
+    entry = edited[at]
     try:
         picture, image = pictures.load(entry.read())
     except (ImageError, DataError) as error:
