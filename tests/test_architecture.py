@@ -58,6 +58,7 @@ TORCH_FILES = {
     "janus4o.cli.sketch": "its version, kept beside the base it made",
     "janus4o.evaluate.geneval.mask2former": "the detector",
     "janus4o.evaluate.geneval.clip": "the colour classifier",
+    "janus4o.evaluate.geneval.open_words": "the detectors that are told classes in words",
 }
 """Files outside `TORCH_PARTS` that may import torch, and what they ask it."""
 

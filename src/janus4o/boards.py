@@ -60,6 +60,34 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Duel:
+    """Two systems scored in the same way, compared on the prompts both have.
+
+    Attributes:
+        scale: lowest and highest score.
+        difference: `system` minus `other`; n is the number of prompts. None where it is missing.
+        p_value: two-sided, of the hypothesis that chance alone made it.
+        parts: tag → (difference, p-value), not corrected for how many they are.
+        left_out: prompts that one of the two lacks.
+        missing: why there is no comparison; empty where there is one.
+    """
+
+    benchmark: str
+    system: str
+    other: str
+    scale: tuple[float, float]
+    difference: Value | None = None
+    p_value: float | None = None
+    parts: dict[str, tuple[Value, float]] = field(default_factory=dict)
+    left_out: int = 0
+    missing: str = ""
+
+    @property
+    def digits(self) -> int:
+        return 3 if self.scale == (0, 1) else 2
+
+
+@dataclass(frozen=True, slots=True)
 class Box:
     """A detection in pixels of the picture; `kept` is whether it passed the threshold."""
 

@@ -45,6 +45,14 @@ def arena(
     votes: Annotated[
         list[Path] | None, typer.Option(help="With --report: a votes file an exported page gave.")
     ] = None,
+    scripted: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=50,
+            help="Vote with so many copies of the sketch world's exact judge, labelled as no people.",
+        ),
+    ] = 0,
     starter: Annotated[
         Path | None, typer.Option(help="Write the starter set's prompts and edits here.")
     ] = None,
@@ -74,9 +82,11 @@ def arena(
         from janus4o.serve.arena.page import export as write_export
 
         console.say(str(write_export(contest, out, export)))
+    if scripted:
+        _vote_by_rule(contest, out, scripted)
     if report:
         _report(contest, out, votes or [], as_json)
-    elif export is None:
+    elif export is None and not scripted:
         _serve(contest, out, host, port)
 
 
@@ -95,6 +105,15 @@ def _contest(
     _warn([*problems, *more])
     console.note(f"{len(contest.items)} items, {len(contest.matches())} pairs")
     return contest
+
+
+def _vote_by_rule(contest: Contest, out: Path, count: int) -> None:
+    from janus4o.evaluate.arena.scripted import RULE, vote_by_rule
+    from janus4o.files import lock
+
+    with lock(out):
+        given = vote_by_rule(contest, out, count)
+    console.note(f"{given} votes by rule ({RULE}), none of them a person's")
 
 
 def _serve(contest: Contest, out: Path, host: str, port: int) -> None:
@@ -176,6 +195,9 @@ def _show(found: dict[str, Any]) -> None:
     ]
     again = [f"again: {question}" for question in found["questions"]]
     console.table(("rater", "votes", "seconds", *again, "left looks better"), rows)
+    scripted = [name for name, of in found["raters"].items() if of["scripted"]]
+    if scripted:
+        console.say(f"{len(scripted)} of {len(found['raters'])} raters are scripted, no people")
     if found["problems"]:
         console.say(f"{len(found['problems'])} lines do not count; {REPORT_FILE} lists them")
 

@@ -19,6 +19,7 @@ from janus4o.evaluate.imgedit.mode import Mode as ReplyMode
 
 if TYPE_CHECKING:
     from janus4o.evaluate.evidence import Problem
+    from janus4o.evaluate.geneval.networks import ColourClassifier, Detector
     from janus4o.evaluate.paired import Scores
     from janus4o.evaluate.score_file import Score
 
@@ -66,7 +67,14 @@ def geneval(
     mask2former: Annotated[
         str, typer.Option(help="With --images: Mask2Former weights, a folder or hub id.")
     ] = "",
+    grounding_dino: Annotated[
+        str, typer.Option(help="The same: Grounding DINO weights, in Mask2Former's place.")
+    ] = "",
+    owlv2: Annotated[str, typer.Option(help="The same: OWLv2 weights.")] = "",
     clip: Annotated[str, typer.Option(help="With --images: CLIP weights, the same.")] = "",
+    sketch: Annotated[
+        bool, typer.Option("--sketch", help="With --images: the offline world's exact detector.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
     make: making.MakeOption = None,
     model: making.ModelOption = None,
@@ -82,7 +90,8 @@ def geneval(
 
     The networks whose answers are needed are an instance detector with COCO's classes (officially
     Mask2Former swin-s) and a colour classifier (officially CLIP ViT-L/14). They are run with
-    --images, --mask2former and --clip only, and write the --out that --detections reads.
+    --images, one of --mask2former, --grounding-dino and --owlv2, and --clip only (or --sketch), and
+    write the --out that --detections reads.
     """
     chosen = {"detections": detections, "results": results, "crops": crops, "images": images}
     _exactly_one({**chosen, "make": make})
@@ -97,8 +106,9 @@ def geneval(
         _sum_up_results(results, score or out, against, as_json)
     elif crops is not None:
         _write_crops(crops, out)
-    elif images is not None and (mask2former or clip):
-        _run_networks(images, prompts, out, (mask2former, clip, device))
+    elif images is not None and (mask2former or grounding_dino or owlv2 or clip or sketch):
+        named = {"mask2former": mask2former, "grounding-dino": grounding_dino, "owlv2": owlv2}
+        _run_networks(images, prompts, out, named, clip, sketch, device)
     elif images is not None:
         _look_at_folder(images, prompts)
 
@@ -370,29 +380,51 @@ def _look_at_folder(images: Path, prompts: Path | None) -> None:
 
 
 def _run_networks(
-    images: Path, prompts: Path | None, out: Path | None, networks: tuple[str, str, str]
+    images: Path,
+    prompts: Path | None,
+    out: Path | None,
+    named: dict[str, str],
+    clip: str,
+    sketch: bool,
+    device: str,
 ) -> None:
-    mask2former, clip, device = networks
-    if out is None or not mask2former or not clip:
+    chosen = [(kind, where) for kind, where in named.items() if where]
+    if out is None or (len(chosen), bool(clip)) != ((0, False) if sketch else (1, True)):
         raise UsageError(
-            "--mask2former, --clip and --out are needed together", "add what is missing"
+            "one detector, --clip and --out are needed together, or --sketch and --out",
+            f"detectors are {', '.join(f'--{kind}' for kind in named)}",
         )
-    from janus4o.evaluate.geneval.clip import ClipColours
     from janus4o.evaluate.geneval.collecting import collect
-    from janus4o.evaluate.geneval.mask2former import Mask2FormerDetector
     from janus4o.evaluate.geneval.prompts import read_folder, read_prompts
     from janus4o.evaluate.score_file import write_about
-    from janus4o.model.device import pick_device
 
-    where = str(pick_device(device))
     known, problems = read_prompts(prompts) if prompts is not None else (None, [])
     samples, found = read_folder(images, known)
-    detector, colours = Mask2FormerDetector(mask2former, where), ClipColours(clip, where)
+    detector, colours = _sketch() if sketch else _networks(*chosen[0], clip, device)
     with console.progress(len(samples), "look", "pictures") as progress:
         unread = collect(samples, detector, colours, out, lambda done, total: progress.update(done))
     write_about(out, images, {"detector": detector.name, "classifier": colours.name})
     report([*problems, *found, *unread])
     console.say(f"{len(samples) - len(unread)} of {len(samples)} pictures in {out}")
+
+
+def _sketch() -> tuple[Detector, ColourClassifier]:
+    from janus4o.evaluate.geneval.sketch import SketchColours, SketchDetector
+
+    return SketchDetector(), SketchColours()
+
+
+def _networks(kind: str, weights: str, clip: str, device: str) -> tuple[Detector, ColourClassifier]:
+    from janus4o.evaluate.geneval.clip import ClipColours
+    from janus4o.evaluate.geneval.mask2former import Mask2FormerDetector
+    from janus4o.evaluate.geneval.open_words import GroundingDinoDetector, Owlv2Detector
+    from janus4o.model.device import pick_device
+
+    where = str(pick_device(device))
+    if kind == "mask2former":
+        return Mask2FormerDetector(weights, where), ClipColours(clip, where)
+    words = GroundingDinoDetector if kind == "grounding-dino" else Owlv2Detector
+    return words(weights, where), ClipColours(clip, where)
 
 
 def _geneval_rows(score: Score) -> list[tuple[Any, ...]]:

@@ -12,8 +12,9 @@ from janus4o.cli import console
 from janus4o.errors import UsageError
 
 if TYPE_CHECKING:
-    from janus4o.boards import Table
+    from janus4o.boards import Duel, Table
     from janus4o.evaluate.board import Entry
+    from janus4o.report.votes import Votes
 
 
 def board(
@@ -37,6 +38,10 @@ def board(
     sources: Annotated[
         list[Path] | None, typer.Option(help="Folder of the pictures that were edited.")
     ] = None,
+    arenas: Annotated[
+        list[Path] | None,
+        typer.Option("--arena", help="A contest's folder whose votes were counted (--report)."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the tables as JSON.")] = False,
 ) -> None:
     """Set score files beside published rows, never two scales in one table.
@@ -46,6 +51,7 @@ def board(
     """
     from janus4o.evaluate.board import read_entry, tables
     from janus4o.evaluate.references import read_references
+    from janus4o.evaluate.versus import duels
 
     entries = [read_entry(Path(path), name) for name, path in map(_named, scores)]
     seen: set[tuple[str, ...]] = set()
@@ -56,22 +62,30 @@ def board(
                 "name the systems: NAME=FILE",
             )
         seen.add((entry.system, *entry.key))
-    found = tables(entries, read_references())
+    found, matches = tables(entries, read_references()), duels(entries, evidence or [])
+    votes = [_votes(folder) for folder in arenas or []]
     if as_json:
         from dataclasses import asdict
 
-        console.json({"tables": [asdict(table) for table in found]})
+        console.json(
+            {
+                "tables": [asdict(table) for table in found],
+                "duels": [asdict(duel) for duel in matches],
+            }
+        )
     else:
         for table in found:
             _say(table)
+        _say_duels(matches)
     if out is not None:
-        _write(out, entries, found, (evidence or [], pictures or [], sources or []), as_json)
+        folders = evidence or [], pictures or [], sources or []
+        _write(out, entries, (found, matches, votes), folders, as_json)
 
 
 def _write(
     out: Path,
     entries: Sequence[Entry],
-    found: Sequence[Table],
+    found: tuple[Sequence[Table], Sequence[Duel], Sequence[Votes]],
     folders: tuple[Sequence[Path], Sequence[str], Sequence[Path]],
     quiet: bool,
 ) -> None:
@@ -96,7 +110,8 @@ def _write(
             console.warn(f"{showing.system}, {showing.benchmark}: {showing.missing}")
     count = sum(len(showing.exhibits) for showing in showings)
     with console.progress(count, "draw", "items") as progress:
-        write_board(out, found, showings, progress.update)
+        tables, matches, votes = found
+        write_board(out, tables, showings, progress.update, matches, votes)
     (console.note if quiet else console.say)(str(out))
 
 
@@ -104,6 +119,36 @@ def _named(text: str) -> tuple[str, str]:
     """ "NAME=PATH" or "PATH" → (name or empty, path). A path that is there is a path."""
     name, equals, path = text.partition("=")
     return ("", text) if not equals or Path(text).exists() else (name, path)
+
+
+def _votes(folder: Path) -> Votes:
+    from janus4o.errors import DataError
+    from janus4o.report.votes import read_arena
+
+    votes = read_arena(folder)
+    if votes is None:
+        raise DataError(
+            f"{str(folder)!r} holds no counted votes",
+            f"janus4o eval arena --out {folder} --report",
+        )
+    return votes
+
+
+def _say_duels(duels: Sequence[Duel]) -> None:
+    rows: list[tuple[Any, ...]] = []
+    for duel in duels:
+        who, value = f"{duel.system} − {duel.other}", duel.difference
+        if value is None:
+            rows.append((duel.benchmark, who, duel.missing, "", "", ""))
+            continue
+        difference, low, high = (
+            f"{number:+.{duel.digits}f}"
+            for number in (value.score, value.low or 0, value.high or 0)
+        )
+        p = f"{duel.p_value:.2g}"
+        rows.append((duel.benchmark, who, difference, f"{low} to {high}", p, value.n))
+    if rows:
+        console.table(("two systems", "", "difference", "95 %", "p", "prompts"), rows)
 
 
 def _say(table: Table) -> None:

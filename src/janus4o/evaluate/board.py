@@ -112,9 +112,10 @@ def tables(entries: Sequence[Entry], references: References) -> list[Table]:
     found: list[Table] = []
     for benchmark in benchmarks:
         apart = [entry for entry in entries if entry.benchmark == benchmark]
+        own_prompts = all(entry.data["prompt_set"].get("name") for entry in apart)
         for name, scale in references.scales.items():
-            if scale.benchmark != benchmark:
-                continue
+            if scale.benchmark != benchmark or own_prompts:
+                continue  # beside another prompt set published rows say nothing
             joined = [entry for entry in apart if not entry.doubt]
             apart = [entry for entry in apart if entry not in joined]
             rows = [_ours(entry) for entry in joined]
@@ -149,7 +150,9 @@ def _apart(entries: Sequence[Entry]) -> Table:
     mode = f"mode {first.data['mode']}, " if first.data["mode"] else ""
     why = dict.fromkeys(entry.doubt for entry in entries)
     note = f"{caveat('; '.join(why))}. {mode}{networks}; n = {', '.join(str(e.data['n']) for e in entries)}."
-    title = f"{first.benchmark}, scored here: not comparable"
+    asked = first.data["prompt_set"].get("name", "")  # only sets that are no benchmark's have one
+    where = f"{asked} prompts, " if asked else ""
+    title = f"{first.benchmark}, {where}scored here: not comparable"
     rows = _best([_ours(entry) for entry in entries])
     return Table(first.benchmark, title, note, first.scale, tuple(parts), rows)
 

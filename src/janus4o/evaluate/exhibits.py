@@ -39,7 +39,7 @@ def show(entry: Entry, evidence: Folders, pictures: Folders, sources: Folders) -
     exhibits: list[Exhibit] = []
     missing = ""
     try:
-        files = _find(entry, [entry.path.parent, *evidence])
+        files = find_evidence(entry, [entry.path.parent, *evidence])
         if entry.benchmark == "GenEval":
             exhibits = _geneval(files[0], pictures)
         elif entry.benchmark == "DPG-Bench":
@@ -65,7 +65,8 @@ def show(entry: Entry, evidence: Folders, pictures: Folders, sources: Folders) -
     return Showing(entry.system, entry.benchmark, facts, problems, tuple(exhibits), missing)
 
 
-def _find(entry: Entry, folders: Folders) -> list[Path]:
+def find_evidence(entry: Entry, folders: Folders) -> list[Path]:
+    """The files a score file names, where they are unchanged; raises DataError."""
     found = []
     for one in entry.data["evidence"]:
         name = Path(str(one["file"])).name
@@ -188,17 +189,21 @@ def _imgedit(
     entry: Entry, files: Sequence[Path], pictures: Folders, sources: Folders
 ) -> list[Exhibit]:
     edits = read_edits(files[1])[0] if len(files) > 1 else {}
-    mode = ReplyMode(entry.data["mode"])
-    if files[0].suffix == ".json":  # {key: reply}, as the published code writes it
-        replies = read_object(files[0])
-        judged, _ = judge_results(files[0], edits, mode)
-    else:
-        lines, _ = read_lines(files[0])
-        replies = {str(line.data.get("id")): line.data.get("reply") for line in reversed(lines)}
-        judged, _ = judge_lines(files[0], mode)
+    judged, replies = read_judged(entry, files)
     return [
         _imgedit_exhibit(one, replies.get(one.edit.key), edits, pictures, sources) for one in judged
     ]
+
+
+def read_judged(entry: Entry, files: Sequence[Path]) -> tuple[list[Judged], dict[str, object]]:
+    """What an ImgEdit score file was made of: readings, and the replies by key."""
+    mode = ReplyMode(entry.data["mode"])
+    if files[0].suffix == ".json":  # {key: reply}, as the published code writes it
+        edits = read_edits(files[1])[0] if len(files) > 1 else {}
+        return judge_results(files[0], edits, mode)[0], read_object(files[0])
+    lines, _ = read_lines(files[0])
+    replies = {str(line.data.get("id")): line.data.get("reply") for line in reversed(lines)}
+    return judge_lines(files[0], mode)[0], replies
 
 
 def _imgedit_exhibit(

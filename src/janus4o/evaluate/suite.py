@@ -219,7 +219,10 @@ def _spread(asked: Asked, count: int) -> list[Item]:
 def _contender(item: Item, see: _Eyes) -> Contender:
     source = ""
     if item.source is not None:
-        found = see(item.source).scene
+        try:
+            found = see(item.source).scene
+        except ImageError:
+            found = None  # the arena lists it when the contest is made
         source = describe_in_words(found) if found and found.items else "a sketch picture"
     return Contender(item=_name(item), prompt=item.prompt, source=source)
 

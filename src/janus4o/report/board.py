@@ -18,11 +18,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from janus4o.boards import Exhibit, Showing, Table
+from janus4o.boards import Duel, Exhibit, Showing, Table
 from janus4o.errors import BadInput, ImageError
 from janus4o.files import write_atomic
 from janus4o.images import open_image, read_size
 from janus4o.report.page import title_of
+from janus4o.report.votes import Votes
 
 SIDE = 320
 """Longest side of a thumbnail in pixels."""
@@ -49,7 +50,12 @@ class Card:
 
 
 def write_board(
-    path: Path, tables: Sequence[Table], showings: Sequence[Showing], progress: Progress | None
+    path: Path,
+    tables: Sequence[Table],
+    showings: Sequence[Showing],
+    progress: Progress | None = None,
+    duels: Sequence[Duel] = (),
+    votes: Sequence[Votes] = (),
 ) -> None:
     """Writes the page and, where there are pictures, `<page>_pictures/` beside it.
 
@@ -75,7 +81,9 @@ def write_board(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         cards = [[card(item) for item in showing.exhibits] for showing in showings]
-        write_atomic(path, _render(tables, showings, cards).encode("utf-8", "replace"))
+        write_atomic(
+            path, _render(tables, showings, cards, duels, votes).encode("utf-8", "replace")
+        )
     except OSError as error:
         raise BadInput(
             f"the page {str(path)!r} cannot be written: {error.strerror}", "name another --out"
@@ -110,7 +118,11 @@ def _save(image: Image.Image, place: Path) -> None:
 
 
 def _render(
-    tables: Sequence[Table], showings: Sequence[Showing], cards: Sequence[Sequence[Card]]
+    tables: Sequence[Table],
+    showings: Sequence[Showing],
+    cards: Sequence[Sequence[Card]],
+    duels: Sequence[Duel],
+    votes: Sequence[Votes],
 ) -> str:
     environment = Environment(
         loader=PackageLoader("janus4o.report", "."),
@@ -132,6 +144,8 @@ def _render(
         "tables": tables,
         "benchmarks": benchmarks,
         "bars": bars,
+        "duels": duels,
+        "votes": votes,
         "shown": list(zip(showings, cards, strict=True)),
         "tags": tags,
         "counts": counts,

@@ -11,6 +11,8 @@ import yaml
 
 from janus4o.errors import DataError
 from janus4o.recipe import KEPT
+from janus4o.report.suite import SUITE_FILE, SUITE_FOLDER
+from janus4o.report.votes import ARENA_FOLDER, Votes, read_arena
 from janus4o.rows import ROWS_FILE, Rows, open_rows
 from janus4o.scored import Item, read_items
 
@@ -49,6 +51,8 @@ class Evidence:
         rows: the data set.
         metrics: one object an optimiser step (keys: train writes them).
         summary: scores/summary.json.
+        suite: scores/suite/suite.json.
+        votes: arena/report.json.
         items: judged answers.
         timings: stage → seconds, in the order they ran.
         checkpoints: in the order of their steps.
@@ -62,6 +66,8 @@ class Evidence:
     rows: Rows | None
     metrics: tuple[dict[str, Any], ...]
     summary: dict[str, Any] | None
+    suite: dict[str, Any] | None
+    votes: Votes | None
     items: tuple[Item, ...]
     timings: dict[str, float]
     checkpoints: tuple[Checkpoint, ...]
@@ -112,6 +118,8 @@ def read_run(folder: Path) -> Evidence:
         rows=open_rows(folder) if (folder / ROWS_FILE).is_file() else None,
         metrics=_lines(folder / METRICS_FILE),
         summary=_object(scores / SUMMARY_FILE),
+        suite=_object(scores / SUITE_FOLDER / SUITE_FILE),
+        votes=read_arena(folder / ARENA_FOLDER),
         items=tuple(read_items(scores)),
         timings=_numbers(_object(folder / TIMINGS_FILE)),
         checkpoints=_checkpoints(folder / "checkpoints"),

@@ -24,6 +24,7 @@ from janus4o.report.evidence import SCORES_FOLDER, Evidence, read_run
 from janus4o.report.gallery import galleries
 from janus4o.report.loop import HEIGHT, WIDTH, stations
 from janus4o.report.score_table import KINDS, score_tables
+from janus4o.report.suite import suite_rows
 
 REPORT_FILE = "report.html"
 
@@ -100,6 +101,8 @@ def render(evidence: Evidence) -> str:
         stations=stations(evidence, answers, tables, training.loss if training else None),
         station=(WIDTH, HEIGHT),
         tables=tables,
+        suite=suite_rows(evidence.suite) if evidence.suite else (),
+        votes=evidence.votes,
         meta=summary.get("meta", {}) if summary else {},
         trials=_trials(summary) if summary else (),
         galleries=answers,

@@ -62,16 +62,22 @@ def mark_edit(source: Scene, operation: Operation, found: Detection) -> Marks:
     spoilt = [name for name in after if name not in asked and now[name] != after[name]]
     most = 2 * len(asked)
     points = most - len(undone) - len(wrong)
-    quality = next((mark for limit, mark in QUALITY_LIMITS if found.residual <= limit), 2)
     said = [
         f"{name}: {now[name]} instead of {after[name]}" for name in after if name in undone + spoilt
     ]
     return Marks(
         instruction=LOWEST + (HIGHEST - LOWEST) * points // most if most else HIGHEST,
-        quality=quality,
+        quality=quality(found),
         preservation=max(LOWEST, HIGHEST - len(spoilt)),
         reason="; ".join(said),
     )
+
+
+def quality(found: Detection) -> int:
+    """How exactly the scene found is drawn; the lowest mark where there is none."""
+    if found.scene is None:
+        return LOWEST
+    return next((mark for limit, mark in QUALITY_LIMITS if found.residual <= limit), 2)
 
 
 def _alike(now: dict[str, str], after: dict[str, str], name: str) -> bool:

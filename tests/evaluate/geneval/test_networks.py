@@ -13,6 +13,7 @@ from janus4o.evaluate.geneval.collecting import collect, look
 from janus4o.evaluate.geneval.evidence import parse_evidence
 from janus4o.evaluate.geneval.networks import Found
 from janus4o.evaluate.geneval.prompts import parse_metadata, read_folder, write_prompt_folder
+from janus4o.evaluate.geneval.rules import Options
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -219,6 +220,8 @@ class OneDog:
 
     def __init__(self):
         self.asked = 0
+
+    options = Options()
 
     def detect(self, image):
         self.asked += 1

@@ -140,12 +140,13 @@ def make_contest(
     """
     files = {name: _by_item(place) for name, place in systems.items()}
     wanted = {item.item: item for item in items}
-    problems = [
-        Problem(str(path), "no item has this name")
-        for of in files.values()
-        for name, path in of.items()
-        if name not in wanted
-    ]
+    problems: list[Problem] = []
+    for system, of in files.items():
+        extra = [path.name for name, path in of.items() if name not in wanted]
+        if extra:
+            some = ", ".join(extra[:3]) + (", …" if len(extra) > 3 else "")
+            what = f"{len(extra)} pictures have no item's name: {some}"
+            problems.append(Problem(str(systems[system]), what, unscored=False))
     starts = _by_item(sources) if sources else {}
     old = open_contest(folder) if (folder / CONTEST_FILE).is_file() else None
     kept: dict[str, Item] = {}

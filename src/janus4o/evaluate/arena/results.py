@@ -174,13 +174,14 @@ def bradley_terry(wins: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def raters(
     contest: Contest, votes: Sequence[tuple[Vote, Trial]]
-) -> dict[str, dict[str, Mapping[str, Any] | float | int]]:
-    """Rater → votes, repeats answered alike, share of left among decided votes, seconds a vote."""
+) -> dict[str, dict[str, Mapping[str, Any] | float | int | str]]:
+    """Rater → rule (empty for a person), votes, repeats answered alike, share of left among decided votes, seconds a vote."""
     found: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(vote.rater for vote, _ in votes):
         own = [(vote, trial) for vote, trial in votes if vote.rater == name]
         of: dict[str, Any] = {
             "votes": sum(not trial.repeat for _, trial in own),
+            "scripted": own[0][0].scripted,
             "seconds": median(vote.ms for vote, _ in own) / 1000,
         }
         for question in QUESTIONS:

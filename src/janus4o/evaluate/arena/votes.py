@@ -32,6 +32,7 @@ class Vote(BaseModel):
         seat, place: which order, and where in it, from 0.
         ms: milliseconds between seeing and answering.
         at: when, UTC, as the clock of the page or server had it.
+        scripted: the rule that chose; empty where a person did.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -48,6 +49,7 @@ class Vote(BaseModel):
     looks: Choice
     ms: Annotated[int, Field(ge=0)]
     at: str
+    scripted: Annotated[str, Field(max_length=60)] = ""
 
 
 def append_vote(path: Path, vote: Vote) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def look(sample: Sample, detector: Detector, classifier: ColourClassifier) -> di
         return answers
 
     boxes = {name: one.boxes for name, one in found.items()}
-    judge(sample.metadata, boxes, ask, Options())
+    judge(sample.metadata, boxes, ask, detector.options)
+    own = asdict(detector.options)
+    options = {} if detector.options == Options() else {"options": own}
     return {
         "id": sample.id,
         "filename": str(sample.path),
@@ -88,6 +91,7 @@ def look(sample: Sample, detector: Detector, classifier: ColourClassifier) -> di
         "metadata": sample.metadata.data,
         "detections": {name: one.boxes.tolist() for name, one in found.items()},
         "colors": colours,
+        **options,
         "detector": detector.name,
         "classifier": classifier.name,
     }

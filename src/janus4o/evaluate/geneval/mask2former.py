@@ -23,6 +23,7 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerPreT
 from janus4o.errors import CheckpointError
 from janus4o.evaluate.geneval.classes import CLASSES
 from janus4o.evaluate.geneval.networks import Found
+from janus4o.evaluate.geneval.rules import Options
 
 SHORT_SIDE, LONG_SIDE = 800, 1333
 DIVISOR = 32
@@ -44,6 +45,8 @@ class Mask2FormerDetector:
     Raises:
         CheckpointError: no such weights, or for other classes.
     """
+
+    options = Options()
 
     def __init__(self, where: str, device: str = "cpu") -> None:
         try:

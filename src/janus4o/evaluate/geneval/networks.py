@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from janus4o.evaluate.geneval.rules import Boxes
+from janus4o.evaluate.geneval.rules import Boxes, Options
 
 Mask: TypeAlias = NDArray[np.bool_]
 """[H, W] of the whole picture, true where the object is."""
@@ -33,10 +33,14 @@ class Found:
 
 
 class Detector(Protocol):
-    """Finds instances of GenEval's classes. `name` says which weights it runs."""
+    """Finds instances of GenEval's classes. `name` says which weights it runs, `options` which
+    thresholds its scores are meant for."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def options(self) -> Options: ...
 
     def detect(self, image: Image.Image) -> dict[str, Found]:
         """Class → instances of an upright RGB picture."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,10 @@ def score_detections(
         "detector": _names([one.evidence.detector for one in scored], detector),
         "classifier": _names([one.evidence.classifier for one in scored], classifier),
     }
-    changed = [one.evidence.id for one in scored if one.evidence.options != Options()]
-    problems += [Problem(name, "judged with changed options", False) for name in changed]
+    changed = Counter(one.evidence.options for one in scored if one.evidence.options != Options())
+    for options, n in changed.items():
+        what = f"{n} pictures judged with changed options: {_changes(options)}"
+        problems.append(Problem(path.name, what, unscored=False))
     mode = "changed options" if changed else ""
     return _score(path, [one.result for one in scored], problems, networks, mode, prompts)
 
@@ -151,6 +154,11 @@ def _missing(scored: Sequence[Metadata], prompts_file: Path) -> list[Problem]:
         Problem(prompt, f"is not in {where}, counted all the same", False) for prompt in extra
     ]
     return problems
+
+
+def _changes(options: Options) -> str:
+    usual = asdict(Options())
+    return ", ".join(f"{k} {v:g}" for k, v in asdict(options).items() if v != usual[k])
 
 
 def _names(named: Sequence[str], given: str) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 from janus4o.evaluate.geneval.classes import COLOURS
 from janus4o.evaluate.geneval.crops import BACKGROUND
 from janus4o.evaluate.geneval.networks import Found
+from janus4o.evaluate.geneval.rules import Options
 from janus4o.sketch import detect
 from janus4o.sketch.render import COLOUR_RGB, RADIUS, SHOT_SCALE, mask
 from janus4o.sketch.scene import SLOT_CENTRES, Colour, Item, Scene, Shape
@@ -28,6 +29,7 @@ class SketchDetector:
     """Speaks `Detector`. Boxes and masks are those of the exact drawing; every score is 1."""
 
     name = "sketch detector 1"
+    options = Options()
 
     def detect(self, image: Image.Image) -> dict[str, Found]:
         """All shapes, also those that are not there; nothing where the picture shows no scene."""

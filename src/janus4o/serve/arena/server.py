@@ -78,7 +78,7 @@ class Booth:
             raise BadInput("there is no such pair", "reload the page")
         trial = trials[place]
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        own = {"contest": self.contest.id, "seat": rater, "at": now}
+        own = {"contest": self.contest.id, "seat": rater, "at": now, "scripted": ""}
         own |= {"item": trial.item, "left": trial.left, "right": trial.right}
         try:
             vote = Vote.model_validate({**answer, **own})
