@@ -131,7 +131,7 @@ def main() -> None:
     import janus4o.sketch.teacher
     import janus4o.synth.export
     import janus4o.synth.inspection
-    import janus4o.synth.runner  # noqa: F401
+    import janus4o.synth.runner
 
     os.environ["JANUS4O_TRACEBACK"] = ""
     run = TinyRun(asked.work)
