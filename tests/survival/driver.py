@@ -121,9 +121,17 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0)
     asked = parser.parse_args()
 
+    # What every child needs, once for all of them.
     import pyarrow.parquet  # noqa: F401
 
     import janus4o.cli.app
+    import janus4o.cli.export
+    import janus4o.cli.synth
+    import janus4o.cli.teachers
+    import janus4o.sketch.teacher
+    import janus4o.synth.export
+    import janus4o.synth.inspection
+    import janus4o.synth.runner
 
     os.environ["JANUS4O_TRACEBACK"] = ""
     run = TinyRun(asked.work)

@@ -16,7 +16,7 @@ from shutil import which
 import pytest
 
 HERE = Path(__file__).parent
-DATA, MODEL = ("synth", "sharegpt", "parquet", "webdataset"), ("encode", "train")
+DATA, EXPORTS, MODEL = ("synth", "sharegpt"), ("parquet", "webdataset"), ("encode", "train")
 all_of_it = pytest.mark.stress
 
 
@@ -53,8 +53,10 @@ def campaign(shim: Path, work: Path, *words: str) -> list[dict[str, str]]:
     ("stages", "few"),
     [
         (DATA, 5),
+        (EXPORTS, 2),
         (MODEL, 2),
         pytest.param(DATA, 0, marks=all_of_it),
+        pytest.param(EXPORTS, 0, marks=all_of_it),
         pytest.param(MODEL, 0, marks=all_of_it),
     ],
 )
@@ -78,8 +80,10 @@ def test_a_kill_at_any_change_of_a_file_changes_nothing(
     ("stages", "few"),
     [
         (DATA, 4),
+        (EXPORTS, 1),
         (MODEL, 2),
         pytest.param(DATA, 0, marks=all_of_it),
+        pytest.param(EXPORTS, 0, marks=all_of_it),
         pytest.param(MODEL, 0, marks=all_of_it),
     ],
 )
@@ -97,5 +101,5 @@ def test_a_full_or_failing_disk_is_one_clear_error_and_the_next_run_goes_on(
 def test_kills_at_random_instants_of_the_whole_loop_change_nothing(
     shim: Path, tmp_path: Path, kills: int
 ) -> None:
-    cases = campaign(shim, tmp_path, "kill", *DATA, *MODEL, "--kills", str(kills))
+    cases = campaign(shim, tmp_path, "kill", *DATA, *EXPORTS, *MODEL, "--kills", str(kills))
     assert cases[-1]["point"] == kills
