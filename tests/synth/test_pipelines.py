@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from janus4o.asked import distributions
 from janus4o.errors import BudgetStop, RecipeChanged, RecipeError, Refused
 from janus4o.exchange import PaintReply, PaintRequest, Picture, WriteReply, WriteRequest
 from janus4o.images import open_image, save_png
 from janus4o.recipe import Recipe, parse
-from janus4o.report.asked import distributions
 from janus4o.rows import Rows, open_rows
 from janus4o.sketch import detect
 from janus4o.sketch.captions import parse_caption
