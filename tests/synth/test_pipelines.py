@@ -29,7 +29,7 @@ from janus4o.sketch.wanted import World, imagine, unmet
 from janus4o.synth import conditions, documents, pictures
 from janus4o.synth.checks import Anything
 from janus4o.synth.documents import CATEGORIES
-from janus4o.synth.export import export_sharegpt
+from janus4o.synth.export import export
 from janus4o.synth.fsck import fsck
 from janus4o.synth.importer import import_sharegpt
 from janus4o.synth.inspection import SketchInspector
@@ -437,7 +437,7 @@ def test_turns_are_exported_and_read_by_whoever_trains(tmp_path: Path) -> None:
     editing = {"count": 6, "turns": 2, "tasks": tasks}
     outcome, rows = make(recipe(editing=editing), tmp_path / "run")
     assert outcome.tally.accepted["editing_turn_2"] == 3
-    assert export_sharegpt(tmp_path / "run", tmp_path / "out").problems == ()
+    assert export(tmp_path / "run", tmp_path / "out").problems == ()
     import_sharegpt(tmp_path / "out", tmp_path / "back")
     back = open_rows(tmp_path / "back")
     there = [(r.input_prompt, back.read(r.input_image[0]), back.read(r.output_image)) for r in back]
