@@ -29,6 +29,7 @@ def test_three_lines_of_python(janus: Janus, tmp_path: Path) -> None:
     made = model.generate(["a red circle"])
     assert made[0].image.size == (64, 64)
     assert made[0].codes.tolist() == janus.generate("a red circle")[0].codes.tolist()
+    assert not made[0].codes.is_inference(), "codes could not be trained on"
 
 
 def test_sources_may_be_pictures_files_or_bytes(janus: Janus, tmp_path: Path) -> None:

@@ -346,7 +346,8 @@ class _NullBranches:
 
 def _generation(painted: Painted, row: int, seed: int, prompt: str) -> Generation:
     image = Image.fromarray(painted.pictures[row])
-    return Generation(image, painted.codes[row], seed, prompt, painted.timings)
+    codes = painted.codes[row].clone()  # an ordinary tensor, not one of inference mode
+    return Generation(image, codes, seed, prompt, painted.timings)
 
 
 def load(

@@ -1,8 +1,8 @@
 """Keys and values of what was read and of what is being written, and attention over both.
 
-Prompts stay as they were when decoding began, one block each, however many pictures are drawn from
-it; codes have a block a row, allocated once, and a step attends to the part that is filled.
-(transformers' own caches copy everything at each step, or attend to all that is allocated.)
+A row has one block for its prompt and its codes, allocated once, and a step attends to the part that
+is filled. (transformers' own caches copy everything at each step, or attend to all that is allocated.)
+Where several pictures are drawn from one prompt, the prompt has a block of its own, kept once.
 
 Attention is two matrix products and a softmax. With one query a row, which is what decoding is, torch's
 fused attention is several times as slow on a CPU, and a CPU multiplies float32 keys by one query faster
@@ -55,21 +55,32 @@ class Memory:
             then attends to all that is allocated, under a mask.
 
     Attributes:
+        keys, values: of each layer, [R, key heads, X, W]; the last `capacity` of X are for codes.
         filled: codes a row that are there already.
+        static: as asked for.
     """
 
     def __init__(
         self, prompts: Prompts, share: int, capacity: int, *, static: bool = False
     ) -> None:
-        self._prompts, self._share, self._static = prompts, share, static
-        for layer, block in enumerate(prompts.keys):  # one by one: memory does not double
-            prompts.keys[layer] = block.to(keys_dtype(block.device, block.dtype))
+        self._share, self.static = share, static
         count, heads, longest, width = prompts.keys[0].shape
-        shape = (count * share, heads, capacity, width)
-        self.keys = [keys.new_zeros(shape) for keys in prompts.keys]
-        self.values = [values.new_zeros(shape) for values in prompts.values]
+        device, dtype = prompts.keys[0].device, prompts.values[0].dtype
+        self._start = longest if share == 1 else 0
+        shape = (count * share, heads, self._start + capacity, width)
+        self._prompts: list[tuple[Tensor, Tensor]] = []
+        self.keys, self.values = [], []
+        for layer in range(len(prompts.keys)):  # one by one: memory does not double
+            keys = prompts.keys[layer].to(keys_dtype(device, dtype))
+            values = prompts.values[layer]
+            prompts.keys[layer] = prompts.values[layer] = keys.new_empty(0)
+            for blocks, block in ((self.keys, keys), (self.values, values)):
+                blocks.append(block.new_zeros(shape))
+                if share == 1:
+                    blocks[layer][:, :, :longest] = block
+            if share > 1:
+                self._prompts.append((keys, values))
         self.filled = 0
-        device = prompts.keys[0].device
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
         lengths = prompts.lengths.to(device)
         self._lengths = lengths.repeat_interleave(share)
@@ -96,43 +107,51 @@ class Memory:
         """Writes the same number of next tokens for every row and attends to all before and them.
 
         Args:
-            queries: [R * tokens, heads, W], row-major.
+            queries: [R * tokens, heads, W], row-major, scaled by W^-1/2.
             keys, values: [R * tokens, key heads, W].
         """
         rows, key_heads, _, width = self.keys[layer].shape
         tokens, share = len(queries) // rows, self._share
         self._write(self.keys[layer], keys.view(rows, tokens, key_heads, width))
         self._write(self.values[layer], values.view(rows, tokens, key_heads, width))
-        upto = self.keys[layer].shape[2] if self._static else self.filled + tokens
-        own_keys, own_values = self.keys[layer][:, :, :upto], self.values[layer][:, :, :upto]
+        upto = self.keys[layer].shape[2] if self.static else self._start + self.filled + tokens
+        own_keys, own_values = (
+            block[layer].narrow(2, 0, upto) for block in (self.keys, self.values)
+        )
 
         # Heads that share keys are more queries of one head: [R, key heads, Q, W].
         asked = queries.view(rows, tokens, key_heads, -1, width).transpose(1, 2).flatten(2, 3)
-        asked = asked.to(own_keys.dtype)
-        of_prompts = _scores(self._prompts.keys[layer], _gather(asked, share))
-        scores = torch.cat([_spread(of_prompts, share), _scores(own_keys, asked)], dim=-1)
-        longest = of_prompts.shape[-1]
+        asked = asked.to(own_keys.dtype).contiguous()  # else the product takes four times as long
+        scores = _scores(own_keys, asked)
+        if share > 1:
+            of_prompts = _scores(self._prompts[layer][0], _gather(asked, share))
+            scores = torch.cat([_spread(of_prompts, share), scores], dim=-1)
+        longest = scores.shape[-1] - upto + self._start
         if self._hidden is not None:
             scores[..., :longest].masked_fill_(self._hidden, -torch.inf)
-        if (later := self._later(upto, tokens, asked.shape[2] // tokens)) is not None:
+        codes = upto - self._start
+        if (later := self._later(codes, tokens, asked.shape[2] // tokens)) is not None:
             scores[..., longest:].masked_fill_(later, -torch.inf)
-        shares = torch.softmax(scores.float() * width**-0.5, dim=-1).to(own_values.dtype)
-        read = _spread(_gather(shares[..., :longest], share) @ self._prompts.values[layer], share)
-        read = read + shares[..., longest:] @ own_values
+        shares = torch.softmax(scores.float(), dim=-1).to(own_values.dtype)
+        if share == 1:
+            read = shares @ own_values
+        else:
+            of_prompts = _gather(shares[..., :longest], share) @ self._prompts[layer][1]
+            read = _spread(of_prompts, share) + shares[..., longest:] @ own_values
         apart = read.view(rows, key_heads, tokens, -1, width).transpose(1, 2)
-        return apart.reshape(len(queries), -1).to(queries.dtype)
+        return apart.reshape(len(queries), -1)
 
     def _write(self, block: Tensor, new: Tensor) -> None:
         tokens = new.shape[1]
-        if self._static:
-            at = self._place + torch.arange(tokens, device=self._place.device)
+        if self.static:
+            at = self._start + self._place + torch.arange(tokens, device=self._place.device)
             block.index_copy_(2, at, new.transpose(1, 2).to(block.dtype))
         else:
-            block[:, :, self.filled : self.filled + tokens] = new.transpose(1, 2)
+            block.narrow(2, self._start + self.filled, tokens).copy_(new.transpose(1, 2))
 
     def _later(self, upto: int, tokens: int, heads: int) -> Tensor | None:
         """Which of the first `upto` codes come after each query, bool [tokens * heads, upto]."""
-        if tokens == 1 and not self._static:
+        if tokens == 1 and not self.static:
             return None
         device = self._place.device
         own = self._place + torch.arange(tokens, device=device)

@@ -1,8 +1,12 @@
 """The language model as the engine runs it: its layers, one after another, over a flat list of tokens.
 
-The arithmetic is that of transformers' `LlamaModel`, operation by operation; what differs is that
-projections of one input are computed together, that weights may be packed, and that the caller says
-what attends to what. Prefill, single steps and windows of several tokens are the same loop.
+The arithmetic is that of transformers' `LlamaModel`; what differs is that projections of one input are
+computed together, that weights may be packed, that norms and turned queries and keys are rounded once
+and not several times, and that the caller says what attends to what. Prefill, single steps and windows of
+several tokens are the same loop.
+
+Each operation between the large products costs more than its arithmetic: it runs after tens of
+megabytes of weights went through the caches. So there are few of them.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from janus4o.generate.projection import Projection, Weights, project
 from janus4o.model.device import return_memory
@@ -21,7 +26,8 @@ from janus4o.model.embed import embed_codes
 from janus4o.model.loading import JanusModel
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, queries [N, heads, W], keys and values [N, key heads, W]) → [N, heads * W]."""
+"""(layer, queries [N, heads, W] scaled by W^-1/2, keys and values [N, key heads, W]) → [N, heads * W].
+Queries and keys are float32, values and the result have the model's dtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Decoder:
         self.width: int = language.layers[0].self_attn.head_dim
         self._act = language.layers[0].mlp.act_fn
         self._rotary = language.rotary_emb
-        self._turns: tuple[Tensor, Tensor] | None = None
+        self._tables: tuple[Tensor, Tensor, Tensor] | None = None
         self._norm = _norm(language.norm)
         self.layers = [
             _layer(layer, weights) for layer in language.layers[: config.num_hidden_layers]
@@ -72,10 +78,6 @@ class Decoder:
         aligner: Any = copy.deepcopy(network.model.generation_aligner) if self.frozen else None
         self._embed = None if aligner is None else _mlp(aligner, weights)
         self.word_logits = project([network.lm_head], weights)
-        if self.frozen and model.dtype == torch.bfloat16:
-            # Convolutions read this order a fifth faster, with equal bits when drawing. The encoder
-            # stays: there it rounds differently, and a source's codes are not to depend on it.
-            network.model.vqmodel.decoder.to(memory_format=torch.channels_last)
 
     @property
     def frozen(self) -> bool:
@@ -83,14 +85,15 @@ class Decoder:
 
     def run(self, x_ND: Tensor, positions_N: Tensor, attend: Attend) -> Tensor:
         """Last hidden states, [N, D], of tokens embedded as `x_ND`."""
-        count, head_rows = len(x_ND), self.heads + self.key_heads
-        cos, sin = (turn[positions_N][:, None] for turn in self._turned(positions_N))
+        count, turning = len(x_ND), self.heads + self.key_heads
+        cos, sin = self._turns(positions_N)
         for index, layer in enumerate(self.layers):
             projected = layer.qkv(_normalise(x_ND, layer.norm)).view(count, -1, self.width)
-            queries_keys = projected[:, :head_rows]
-            queries_keys = queries_keys * cos + queries_keys.roll(self.width // 2, -1) * sin
-            queries, keys = queries_keys.split((self.heads, self.key_heads), dim=1)
-            x_ND = x_ND + layer.out(attend(index, queries, keys, projected[:, head_rows:]))
+            still, values = projected.split((turning, self.key_heads), dim=1)
+            still = still.float()
+            turned = torch.addcmul(still * cos, still.roll(self.width // 2, -1), sin)
+            queries, keys = turned.split((self.heads, self.key_heads), dim=1)
+            x_ND = x_ND + layer.out(attend(index, queries, keys, values))
             gate, up = layer.gate_up(_normalise(x_ND, layer.mlp_norm)).chunk(2, dim=-1)
             x_ND = x_ND + layer.down(self._act(gate) * up)
         return _normalise(x_ND, self._norm)
@@ -106,20 +109,23 @@ class Decoder:
         """Logits of the next code, [N, codebook]."""
         return self._head_out(self._head_act(self._head_in(hidden_ND)))
 
-    def _turned(self, positions_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotary cosines and signed sines of every position, [positions, W].
+    def _turns(self, positions_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotary cosines and signed sines, float32 [N, heads + key heads, W]; those of queries scaled.
 
         Turning is x cos + (-second half, first half) sin; with the sign in the sine, the halves
         only change places.
         """
-        place = self.model.network.model.language_model.embed_tokens.weight
-        if self._turns is None or self._turns[0].device != place.device:
-            every = torch.arange(self.model.geometry.positions, device=place.device)[None]
-            cos, sin = self._rotary.to(place.device)(place, every)
-            sign = torch.ones_like(sin[0, :1])
-            sign[:, : self.width // 2] = -1
-            self._turns = cos[0], sin[0] * sign
-        return self._turns
+        device = positions_N.device
+        if self._tables is None or self._tables[0].device != device:
+            every = torch.arange(self.model.geometry.positions, device=device)[None]
+            wide = torch.empty(0, device=device, dtype=torch.float32)
+            cos, sin = self._rotary.to(device)(wide, every)
+            sin[..., : self.width // 2].neg_()
+            scales = torch.ones(self.heads + self.key_heads, 1, device=device)
+            scales[: self.heads] = self.width**-0.5
+            self._tables = cos[0], sin[0], scales
+        cos, sin, scales = self._tables
+        return cos[positions_N][:, None] * scales, sin[positions_N][:, None] * scales
 
 
 def _layer(layer: Any, weights: Weights) -> Layer:
@@ -155,6 +161,4 @@ def _norm(module: Any) -> tuple[Tensor, float]:
 
 def _normalise(x: Tensor, norm: tuple[Tensor, float]) -> Tensor:
     weight, epsilon = norm
-    wide = x.float()
-    wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
-    return weight * wide.to(x.dtype)
+    return F.rms_norm(x, weight.shape, weight, epsilon)

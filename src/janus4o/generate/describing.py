@@ -12,7 +12,7 @@ from janus4o.model import sequence
 from janus4o.model.embed import embed_batch
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def answer(decoder: Decoder, features_1TD: Tensor, question: str, longest: int) -> str:
     """The model's answer to a question about one picture, at most `longest` tokens."""
     model = decoder.model

@@ -39,6 +39,9 @@ class Job:
     seed: int
 
 
+Capture = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
+"""Records what a call does to tensors that stay where they are; its result does it again."""
+
 After = Callable[[Sequence[Tensor]], None]
 """Called after every pass with the codes of all so far, int64 [B, ...] each."""
 
@@ -97,7 +100,7 @@ class Batch:
     generators: tuple[torch.Generator, ...]
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def paint(
     decoder: Decoder,
     nulls: Nulls,
@@ -109,7 +112,7 @@ def paint(
     """Codes and pictures of jobs, computed as one batch; what `after` raises ends it."""
     clock = [time.perf_counter()]
     batch = prepare(decoder.model, jobs)
-    memory, logits_RV = prefill(decoder, nulls, batch)
+    memory, logits_RV = prefill(decoder, nulls, batch, static=decoder.model.device.type == "cuda")
     clock.append(time.perf_counter())
     drawn = []
     for codes in decode(decoder, memory, logits_RV, batch.generators, how, options):
@@ -143,16 +146,17 @@ def prepare(model: JanusModel, jobs: Sequence[Job]) -> Batch:
     return Batch(branches, embeds, slots, share, generators)
 
 
-def prefill(decoder: Decoder, nulls: Nulls, batch: Batch) -> tuple[Memory, Tensor]:
-    """Reads the prompts; returns what they leave behind and the first code's logits, [G * B, V]."""
+def prefill(
+    decoder: Decoder, nulls: Nulls, batch: Batch, *, static: bool = False
+) -> tuple[Memory, Tensor]:
+    """Reads the prompts; returns what they leave behind and the first code's logits, [G * B, V].
+
+    `static` memory is what a captured graph needs (see `Memory`).
+    """
     prompts, hidden = read_branches(decoder, nulls, batch.branches, batch.embeds)
     logits = decoder.code_logits(hidden)[batch.slots.to(hidden.device)]
-    memory = Memory(
-        prompts.select(batch.slots),
-        batch.share,
-        decoder.model.geometry.tokens,
-        static=hidden.device.type == "cuda",
-    )
+    tokens = decoder.model.geometry.tokens
+    memory = Memory(prompts.select(batch.slots), batch.share, tokens, static=static)
     return memory, logits.repeat_interleave(batch.share, 0)
 
 
@@ -170,6 +174,7 @@ def decode(
     generators: Sequence[torch.Generator],
     how: Guidance,
     options: GenerateOptions,
+    capture: Capture | None = None,
 ) -> Iterator[Tensor]:
     """The loop: combine the branches, draw a code, feed it to all of them.
 
@@ -188,7 +193,7 @@ def decode(
         for codes in speculate(first_V, guided, generator, options, geometry.tokens, geometry.grid):
             yield codes[None]
         return
-    forward = stepper(decoder, memory)
+    forward = stepper(decoder, memory, capture)
     for left in reversed(range(geometry.tokens)):
         guided_BV = how.combine(logits_RV.view(how.branches, len(generators), -1))
         codes_B = sample(guided_BV, generators, options.temperature, options.top_k)
@@ -198,27 +203,39 @@ def decode(
             memory.advance()
 
 
-def stepper(decoder: Decoder, memory: Memory) -> Callable[[Tensor], Tensor]:
-    """`step` of this memory; on CUDA one captured graph, replayed."""
-    if memory.keys[0].device.type != "cuda":
+def stepper(
+    decoder: Decoder, memory: Memory, capture: Capture | None = None
+) -> Callable[[Tensor], Tensor]:
+    """`step` of this memory; where the memory is static, recorded once and played again and again."""
+    if not memory.static:
         return lambda codes_R: step(decoder, memory, codes_R)
-    codes = torch.zeros(memory.rows, dtype=torch.int64, device=memory.keys[0].device)
+    codes = torch.zeros(memory.rows, dtype=torch.int64, device=decoder.model.device)
+    play = (capture or on_a_graph)(lambda: step(decoder, memory, codes))
+
+    def forward(codes_R: Tensor) -> Tensor:
+        codes.copy_(codes_R)
+        return play()
+
+    return forward
+
+
+def on_a_graph(forward: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """Captures one CUDA graph; what it returns replays it, always into the same tensor."""
     beside = torch.cuda.Stream()
     beside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(beside):  # kernels are chosen and loaded before the capture
         for _ in range(3):
-            step(decoder, memory, codes)
+            forward()
     torch.cuda.current_stream().wait_stream(beside)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        logits = step(decoder, memory, codes)
+        logits = forward()
 
-    def replay(codes_R: Tensor) -> Tensor:
-        codes.copy_(codes_R)
+    def play() -> Tensor:
         graph.replay()
         return logits
 
-    return replay
+    return play
 
 
 def finish(model: JanusModel, codes: Tensor, passes: int, clock: Sequence[float]) -> Painted:

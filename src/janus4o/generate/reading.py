@@ -135,6 +135,7 @@ def read(
     runs = list(_runs(segments, device))
 
     def attend(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        queries, keys = queries.to(values.dtype), keys.to(values.dtype)
         kept_keys, kept_values = prompts.keys[layer], prompts.values[layer]
         for run in runs:
             kept_keys[run.rows, :, run.start : run.stop] = run.apart(keys)
@@ -150,6 +151,7 @@ def read(
                 kept_values[run.rows, :, : run.stop],
                 attn_mask=run.visible,
                 is_causal=run.start == 0,
+                scale=1.0,
                 enable_gqa=decoder.heads != decoder.key_heads,
             )
             out.append(attended.transpose(1, 2).flatten(0, 1).flatten(1))
