@@ -52,6 +52,13 @@ def test_it_says_what_is_done_and_what_to_do(
     }  # fmt: skip
     assert found["finished"] == {"prompt_first": 6, "editing": 4}
     assert found["holder"] is None
+    tasks = found["tasks"]
+    assert isinstance(tasks, dict)
+    assert {made: sum(counts.values()) for made, counts in tasks.items()} == found["finished"]
+    assert app.main(["status", str(begun)]) == 0
+    shown = capsys.readouterr().out
+    assert "editing       element_manipulation" in shown
+    assert "40.0%" in shown, "its share in the recipe stands beside it"
     # What it advises is a command line that this very program reads.
     program, *words = str(found["next"]).split()
     assert program == "janus4o"

@@ -417,7 +417,7 @@ class FaultServer:
         finish = {"filter": "content_filter", "length": "length"}.get(fault.kind, "stop")
         if asked.fields.get("response_format") and text is not None:
             schema = asked.fields["response_format"]["json_schema"]["schema"]
-            text = json.dumps({next(iter(schema["properties"])): text})
+            text = _as_object(text, schema)
         if fault.kind == "chatter":
             text = f"Certainly! {text}"
         count = {"none": 0, "two": 2}.get(fault.kind, 1)
@@ -508,7 +508,7 @@ class FaultServer:
             wrote = await self.writer.write(WriteRequest(prompt, pictures, seed))
             text = wrote.message if isinstance(wrote, Refusal) else wrote.text
             if schema := config.get("responseJsonSchema"):
-                text = json.dumps({next(iter(schema["properties"])): text})
+                text = _as_object(text, schema)
             if fault.kind == "echo_key":
                 text = f"{text} {asked.key}"
             if fault.kind == "chatter":
@@ -592,6 +592,16 @@ def _read_body(headers: dict[str, str], body: bytes) -> tuple[dict[str, Any], tu
         else:
             fields[name] = content.decode()
     return fields, tuple(pictures)
+
+
+def _as_object(text: str, schema: dict[str, Any]) -> str:
+    """What the sketch writer says in the form asked for: its documents are objects already."""
+    try:
+        if set(schema["properties"]) <= json.loads(text).keys():
+            return text
+    except (ValueError, AttributeError):
+        pass
+    return json.dumps({next(iter(schema["properties"])): text})
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, str]] | None:

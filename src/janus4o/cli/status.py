@@ -75,6 +75,7 @@ def command(
     if found is not None:
         console.say()
         _show_samples(found)
+        _show_shares(found, run)
     console.say()
     if holder is not None:
         console.say(f"process {holder.pid} on {holder.host} works on it: {holder.command}")
@@ -108,6 +109,30 @@ def _show_samples(found: Status) -> None:
             f"{spend.uncertain:,} calls were sent, brought no answer and may have been billed: at "
             f"most ${spend.uncertain_usd:.2f} more; --json lists them"
         )
+
+
+LAWS = {"prompt_first": "kind", "document": "document", "editing": "task"}
+"""Pipeline → under which name synthesis.json has the shares of its kinds, types or tasks."""
+
+
+def _show_shares(found: Status, run: Path) -> None:
+    """What the accepted rows are, beside what the recipe asks for."""
+    from janus4o.report.evidence import SYNTHESIS_FILE
+
+    try:
+        targets = json.loads((run / SYNTHESIS_FILE).read_text("utf-8"))["targets"]
+    except (OSError, ValueError, KeyError, TypeError):
+        targets = {}  # it is written when synthesis stops
+    rows = []
+    for pipeline, counts in found.tasks.items():
+        law, total = targets.get(LAWS.get(pipeline, ""), {}), sum(counts.values())
+        for name in dict.fromkeys((*law, *counts)):
+            share = f"{law[name]:.1%}" if name in law else ""
+            n = counts.get(name, 0)
+            rows.append((pipeline, name, n, f"{n / total:.1%}", share))
+    if rows:
+        console.say()
+        console.table(("rows", "", "accepted", "share", "asked for"), rows)
 
 
 def look(folder: Path, found: Status | None) -> list[Stage]:

@@ -88,7 +88,7 @@ def read_recipe(path: Path, overrides: list[str] | None, fork: Path | None) -> R
 def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
     """The stage itself, in the recipe's run folder."""
     from janus4o.cli.teachers import hire
-    from janus4o.errors import BudgetStop, Interrupted
+    from janus4o.errors import BudgetStop, Interrupted, Refused
     from janus4o.files import lock
     from janus4o.synth.runner import run
 
@@ -118,7 +118,7 @@ def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
                     inspector=staff.inspector,
                     limit=limit,
                 )
-        except (BudgetStop, Interrupted):
+        except (BudgetStop, Interrupted, Refused):
             _sum_up(recipe, staff)
             raise
         _sum_up(recipe, staff)

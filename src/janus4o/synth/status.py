@@ -20,6 +20,8 @@ class Status:
 
     Attributes:
         states: pipeline → state → samples.
+        tasks: pipeline → kind, document type or editing task → accepted rows; edits of all turns
+            together.
         reasons: "rejected: held_out" → samples, the most frequent first.
         finished: rows by pipeline of the finished data set, None while there is none.
         maybe_billed: calls that brought no answer and may be on the bill all the same.
@@ -27,6 +29,7 @@ class Status:
     """
 
     states: dict[str, dict[str, int]]
+    tasks: dict[str, dict[str, int]]
     reasons: dict[str, int]
     finished: dict[str, int] | None
     spend: Spend
@@ -46,10 +49,14 @@ def status(folder: str | Path) -> Status:
     try:
         states: dict[str, dict[str, int]] = {}
         reasons: Counter[str] = Counter()
+        tasks: dict[str, Counter[str]] = {}
         for pipeline in Pipeline:
             counts: Counter[str] = Counter()
             for standing in store.standings(pipeline):
                 counts[standing.state.value] += 1
+                row = standing.row and standing.row.provenance
+                if standing.state is State.ACCEPTED and row:
+                    tasks.setdefault(row.pipeline, Counter())[row.task] += 1
                 if standing.state in (State.REJECTED, State.REFUSED, State.FAILED):
                     reason = standing.reason.partition(":")[0]
                     reasons[f"{standing.state.value}: {reason}"] += 1
@@ -57,6 +64,7 @@ def status(folder: str | Path) -> Status:
                 states[pipeline.value] = dict(counts)
         return Status(
             states,
+            {made: dict(counts.most_common()) for made, counts in tasks.items()},
             dict(reasons.most_common()),
             store.fact("finished"),
             store.spend(),
