@@ -85,6 +85,7 @@ def test_scores_say_what_they_are_of(perfect):
     folder, _ = perfect
     for name in ("geneval", "dpg", "imgedit"):
         data = score(folder, "tuned", name)
+        assert "sketch world prompts" in data["caveat"]
         assert not data["comparable"]
         assert data["prompt_set"]["name"] == "sketch world"
         assert data["about"]["made"] == {"model": "tuned", "seed": 1}

@@ -17,6 +17,7 @@ import typer
 from janus4o.cli import arena as arena_verb
 from janus4o.cli import benchmarks, console, pictures
 from janus4o.cli.board import board as show_board
+from janus4o.cli.reproduce import reproduce as reproduce_verb
 from janus4o.errors import DataError
 from janus4o.model.hub import SKETCH_BASE, SKETCH_BASE_FOLDER
 
@@ -43,6 +44,7 @@ dpg = app.command("dpg")(benchmarks.dpg)
 imgedit = app.command("imgedit")(benchmarks.imgedit)
 board = app.command("board")(show_board)
 arena = app.command("arena")(arena_verb.arena)
+reproduce = app.command("reproduce")(reproduce_verb)
 
 
 @app.command("sketch")

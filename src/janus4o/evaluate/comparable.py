@@ -71,6 +71,8 @@ def doubt(
         prompts: how many prompts were scored.
     """
     official = OFFICIAL.get(benchmark)
+    if name := prompt_set.get("name"):
+        return f"{name} prompts, not the benchmark's"
     if official is None:
         return "published rows agree neither on a judge nor on the mean"
     unnamed = [role for role, name in networks.items() if not name]

@@ -20,6 +20,7 @@ import numpy as np
 
 from janus4o.errors import DataError, ImageError
 from janus4o.evaluate.arena.contest import Item as Contender
+from janus4o.evaluate.comparable import doubt
 from janus4o.evaluate.dpg import scoring as dpg
 from janus4o.evaluate.dpg.mode import Mode
 from janus4o.evaluate.dpg.questions import NEEDED, read_rows
@@ -110,9 +111,11 @@ def write_suite(folder: Path, made: Mapping[str, Mapping[str, Any]]) -> dict[str
         for model in answered:
             path = place / model / f"{name}.score.json"
             one = score_one(see, place / model, files, asked[kind], own[model])
+            prompt_set = {"name": PROMPT_SET, **one.score.prompt_set}
             score = replace(
                 one.score,
-                prompt_set={"name": PROMPT_SET, **one.score.prompt_set},
+                prompt_set=prompt_set,
+                doubt=doubt(one.score.benchmark, one.score.networks, "", prompt_set, one.score.n),
                 about={"made": {"model": model, **made[model]}},
             )
             if first is None:
