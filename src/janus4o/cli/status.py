@@ -75,6 +75,7 @@ def command(
     if found is not None:
         console.say()
         _show_samples(found)
+    _show_checks(run)
     console.say()
     if holder is not None:
         console.say(f"process {holder.pid} on {holder.host} works on it: {holder.command}")
@@ -108,6 +109,24 @@ def _show_samples(found: Status) -> None:
             f"{spend.uncertain:,} calls were sent, brought no answer and may have been billed: at "
             f"most ${spend.uncertain_usd:.2f} more; --json lists them"
         )
+
+
+def _show_checks(run: Path) -> None:
+    """What `janus4o check` rejected, if it has looked at the data set there is."""
+    from janus4o.rows import open_rows
+    from janus4o.synth.checking.run import CHECKS_FILE, read_checks
+
+    if not (run / CHECKS_FILE).is_file():
+        return
+    from janus4o.cli.check import show
+
+    rows = open_rows(run)
+    found = read_checks(run, rows.digest)
+    console.say()
+    if found is None:
+        console.say(f"the data set has changed since it was checked: janus4o check {run}")
+    else:
+        show(found, rows)
 
 
 def look(folder: Path, found: Status | None) -> list[Stage]:
