@@ -31,7 +31,7 @@ from janus4o.synth.checks import Anything
 from janus4o.synth.documents import CATEGORIES
 from janus4o.synth.export import export
 from janus4o.synth.fsck import fsck
-from janus4o.synth.importer import import_sharegpt
+from janus4o.synth.importer import import_dataset
 from janus4o.synth.inspection import SketchInspector
 from janus4o.synth.plan import plan
 from janus4o.synth.runner import Outcome, run
@@ -438,7 +438,7 @@ def test_turns_are_exported_and_read_by_whoever_trains(tmp_path: Path) -> None:
     outcome, rows = make(recipe(editing=editing), tmp_path / "run")
     assert outcome.tally.accepted["editing_turn_2"] == 3
     assert export(tmp_path / "run", tmp_path / "out").problems == ()
-    import_sharegpt(tmp_path / "out", tmp_path / "back")
+    import_dataset(tmp_path / "out", tmp_path / "back")
     back = open_rows(tmp_path / "back")
     there = [(r.input_prompt, back.read(r.input_image[0]), back.read(r.output_image)) for r in back]
     ours = [(r.input_prompt, rows.read(r.input_image[0]), rows.read(r.output_image)) for r in rows]

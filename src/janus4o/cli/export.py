@@ -33,12 +33,17 @@ def command(
     provenance: Annotated[
         bool, typer.Option("--provenance", help="Keep how each row came to be beside its keys.")
     ] = False,
+    passed: Annotated[
+        bool, typer.Option("--passed", help="Leave out rows that `janus4o check` said no to.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written.")] = False,
 ) -> None:
     """Write RUN's data set, its card, figures and croissant.json. The same rows give the same bytes."""
     from janus4o.synth.export import export
 
-    done = export(run, out or run / "export" / form.value, form.value, provenance=provenance)
+    done = export(
+        run, out or run / "export" / form.value, form.value, provenance=provenance, passed=passed
+    )
     for problem in done.problems[:10]:
         console.warn(problem)
     if as_json:

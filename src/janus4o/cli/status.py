@@ -76,6 +76,7 @@ def command(
         console.say()
         _show_samples(found)
         _show_shares(found, run)
+    _show_checks(run)
     console.say()
     if holder is not None:
         console.say(f"process {holder.pid} on {holder.host} works on it: {holder.command}")
@@ -133,6 +134,24 @@ def _show_shares(found: Status, run: Path) -> None:
     if rows:
         console.say()
         console.table(("rows", "", "accepted", "share", "asked for"), rows)
+
+
+def _show_checks(run: Path) -> None:
+    """What `janus4o check` rejected, if it has looked at the data set there is."""
+    from janus4o.rows import open_rows
+    from janus4o.synth.checking.run import CHECKS_FILE, read_checks
+
+    if not (run / CHECKS_FILE).is_file():
+        return
+    from janus4o.cli.check import show
+
+    rows = open_rows(run)
+    found = read_checks(run, rows.digest)
+    console.say()
+    if found is None:
+        console.say(f"the data set has changed since it was checked: janus4o check {run}")
+    else:
+        show(found, rows)
 
 
 def look(folder: Path, found: Status | None) -> list[Stage]:

@@ -6,13 +6,17 @@ stored bytes, untouched.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from janus4o import files
 from janus4o.errors import DataError
-from janus4o.rows import CROISSANT_FILE, FAMILIES, open_rows
+from janus4o.records import Row
+from janus4o.rows import CROISSANT_FILE, FAMILIES, Rows, open_rows
+from janus4o.synth.checking.registry import Finding
+from janus4o.synth.checking.run import read_checks
 from janus4o.synth.export import card, croissant, figures, folder, parquet, sharegpt, webdataset
 from janus4o.synth.export.parts import Part
 
@@ -36,6 +40,7 @@ def export(
     form: Form = "sharegpt",
     *,
     provenance: bool = False,
+    passed: bool = False,
     part_bytes: int | None = None,
 ) -> Export:
     """Exports a run folder, or anything else `open_rows` reads.
@@ -44,11 +49,12 @@ def export(
 
     Args:
         out: made if absent; an earlier export there is replaced.
-        provenance: keep each row's `provenance` beside the published keys.
+        provenance: keep each row's `provenance` beside the published keys, with what was checked.
+        passed: leave out rows that `janus4o check` said no to.
         part_bytes: a part is closed when it holds this much; default what suits the form.
 
     Raises:
-        DataError: `source` holds no data set, or `out` holds something else.
+        DataError: `source` holds no data set, `out` holds something else, or no row passed.
         FolderBusy: another process writes to `out`.
         Refused: a package is missing.
     """
@@ -59,6 +65,7 @@ def export(
         Path(source).resolve(),
     ):
         raise DataError(f"{str(out)!r} is the data set itself", "give another folder")
+    chosen = _chosen(rows, Path(source), passed)
     layout = FORMS[form]
     limit = part_bytes or layout.PART_BYTES
     making = card.read_making(Path(source))
@@ -68,18 +75,44 @@ def export(
         parts: dict[str, list[Part]] = {}
         counts: dict[str, int] = {}
         for family in FAMILIES:
-            members = [row for row in rows if row.is_edit == (family == FAMILIES[1])]
+            members = [row for row in chosen if row.is_edit == (family == FAMILIES[1])]
             counts[family] = len(members)
             parts[family] = layout.write(rows, members, out, family, provenance, limit)
-        drawn = figures.draw(rows, making.targets)
+        drawn = figures.draw(chosen, making.targets)
         if drawn:
             (out / folder.FIGURES_FOLDER).mkdir(exist_ok=True)
         for name, data in drawn.items():
             files.write_atomic(out / folder.FIGURES_FOLDER / name, data)
-        text = card.write(rows, making, form, parts, list(drawn), len(rows.problems))
+        text = card.write(chosen, making, form, parts, list(drawn), len(rows.problems))
         files.write_atomic(out / folder.CARD_FILE, folder.marked(text))
         words = f"{sum(counts.values()):,} synthetic rows for generating and editing pictures"
         listing = croissant.describe(making.name, form, parts, words, provenance)
         files.write_atomic(out / CROISSANT_FILE, listing)
     pieces = {f: sum(not one.name.endswith(".json") for one in made) for f, made in parts.items()}
     return Export(out, counts, pieces, rows.problems)
+
+
+def _chosen(rows: Rows, source: Path, passed: bool) -> Sequence[Row]:
+    """The rows to be exported, each with what `janus4o check` found, if it has looked at them."""
+    found = read_checks(source, rows.digest)
+    if found is None:
+        if passed:
+            raise DataError(f"{str(source)!r} was not checked as it is", f"janus4o check {source}")
+        return rows
+    if passed and not found.passed:
+        raise DataError(f"not one row of {str(source)!r} passed", f"see janus4o status {source}")
+    return [
+        _with_checks(row, said)
+        for row, said in zip(rows, found.findings, strict=True)
+        if not passed or all(one.passed for one in said.values())
+    ]
+
+
+def _with_checks(row: Row, said: dict[str, Finding]) -> Row:
+    if row.provenance is None:
+        return row
+    results = {name: {"figure": one.figure, "passed": one.passed} for name, one in said.items()}
+    checks = {**row.provenance.checks, **results}
+    return row.model_copy(
+        update={"provenance": row.provenance.model_copy(update={"checks": checks})}
+    )

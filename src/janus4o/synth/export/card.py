@@ -98,7 +98,7 @@ def write(
         models.update([(made.writer, "writer"), (made.painter, "painter")])
         if len(requests) < MOST_REQUESTS:
             requests.setdefault(", ".join(made.templates) or made.pipeline, made.write_prompt)
-        checks.update(check for check, passed in made.checks.items() if passed)
+        checks.update(check for check, said in made.checks.items() if _passed(said))
         photographs += "source_picture" in made.attributes
         people += _is_about_people(row)
     files = {
@@ -135,6 +135,10 @@ def write(
         people=people,
         photographs=photographs,
     )
+
+
+def _passed(said: object) -> bool:
+    return bool(said.get("passed") if isinstance(said, dict) else said)
 
 
 def _is_about_people(row: Row) -> bool:

@@ -1,0 +1,116 @@
+"""`janus4o check`: every row of a data set against the checks there are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from janus4o.cli import console
+from janus4o.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from janus4o.rows import Rows
+    from janus4o.synth.checking.run import Checked
+
+EXAMPLES = 3
+
+
+def command(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a data set.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for checks.jsonl; default RUN, needed for a data set."),
+    ] = None,
+    sketch: Annotated[
+        bool, typer.Option("--sketch", help="Have the offline world's detector look at pictures.")
+    ] = False,
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="CHECK=X", help="Another limit for a check.")
+    ] = None,
+    skip: Annotated[list[str] | None, typer.Option(metavar="CHECK", help="Not this one.")] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="A benchmark's prompts, a line each (or JSON lines with `prompt`)."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what each check rejected.")
+    ] = False,
+) -> None:
+    """Check every row: pictures whole, of the size said, not flat, changed by edits, new; prompts new.
+
+    Nothing is removed: `export --passed` leaves out the rows that fail. Goes on after a kill.
+    """
+    from janus4o.rows import ROWS_FILE, open_rows
+    from janus4o.synth.checking.registry import chosen
+    from janus4o.synth.checking.run import check_rows
+    from janus4o.synth.inspection import SketchInspector
+
+    checks = chosen(dict(_limit(word) for word in limit or []), skip or [])
+    rows = open_rows(path)
+    if out is None and not (path / ROWS_FILE.parent).is_dir():
+        raise DataError(f"{str(path)!r} is no run folder", "say with --out where to write")
+    benchmark = [text for file in against or [] for text in read_prompts(file)]
+    with console.progress(len(rows), "check", "rows") as progress:
+        found = check_rows(
+            rows,
+            out or path,
+            checks=checks,
+            inspector=SketchInspector(hold_out=False) if sketch else None,
+            benchmark=benchmark,
+            progress=lambda done, _total: progress.update(done),
+        )
+    if as_json:
+        rejected = {check: len(numbers) for check, numbers in found.failed.items()}
+        console.json({"rows": found.rows, "passed": found.passed, "failed": rejected})
+        return
+    show(found, rows)
+    if not found.passed:
+        console.warn("not one row passes every check: look at the examples before you believe it")
+    if not benchmark:
+        console.note("no benchmark's prompts were given (--against): overlap was not looked for")
+    if not sketch:
+        console.note("nothing looked at what pictures show: --sketch does for the offline world")
+
+
+def _limit(word: str) -> tuple[str, float]:
+    name, _, value = word.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise UsageError(f"--limit {word!r} is not CHECK=NUMBER", "say new_picture=12") from None
+
+
+def show(found: Checked, rows: Rows) -> None:
+    """A table of what each check rejected, with examples."""
+    console.say(f"{found.passed:,} of {found.rows:,} rows pass every check")
+    lines = []
+    for check, numbers in sorted(found.failed.items(), key=lambda item: -len(item[1])):
+        said = []
+        for number in numbers[:EXAMPLES]:
+            one, made = found.findings[number][check], rows[number].provenance
+            why = f" ({one.why})" if one.why else ""
+            said.append(f"{made.id[:8] if made else number}: {one.figure:g}{why}")
+        lines.append((check, len(numbers), "; ".join(said)))
+    if lines:
+        console.say()
+        console.table(("check", "rejected", "for example"), lines)
+
+
+def read_prompts(path: Path) -> list[str]:
+    """One prompt a line; raises DataError where the file cannot be read."""
+    try:
+        lines = [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error}", "check --against") from error
+    return [_prompt(line) for line in lines]
+
+
+def _prompt(line: str) -> str:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    return str(data["prompt"]) if isinstance(data, dict) and "prompt" in data else line

@@ -1,0 +1,211 @@
+"""Runs the checks over a data set and keeps what they say, row by row.
+
+What is measured of a row is written at once, so that a killed run goes on after its last row; the verdicts
+are made of all rows together and written when every row is measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from janus4o import files
+from janus4o.rows import Rows
+from janus4o.synth.checking.measures import Measures, measure
+from janus4o.synth.checking.nearest import Prompts, Words, nearest_pictures, words_of
+from janus4o.synth.checking.registry import CHECKS, Check, Finding
+from janus4o.synth.checks import Inspector
+
+CHECKS_FILE = "checks.jsonl"
+MEASURES_FILE = "measures.jsonl"
+AHEAD = 32
+FLUSH_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check of a data set found.
+
+    Attributes:
+        rows: how many there are, and how many pass every check.
+        failed: check → numbers of the rows it says no to.
+        findings: row by row, check → finding.
+    """
+
+    rows: int
+    passed: int
+    failed: dict[str, list[int]]
+    findings: list[dict[str, Finding]]
+
+
+def check_rows(
+    rows: Rows,
+    folder: Path,
+    *,
+    checks: Mapping[str, Check] = CHECKS,
+    inspector: Inspector | None = None,
+    benchmark: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Checked:
+    """Checks every row and writes `checks.jsonl` into `folder`, a line a row.
+
+    Args:
+        folder: a run folder, or any other; held meanwhile.
+        checks: those to be made, with their limits.
+        inspector: finds out what pictures show; without it nobody does.
+        benchmark: prompts that no row may resemble.
+        progress: called with (rows measured, rows).
+
+    Raises:
+        FolderBusy: another process works in the folder.
+    """
+    with files.lock(folder):
+        kind = type(inspector).__name__ if inspector is not None else ""
+        key = hashlib.sha256(f"{rows.digest} {kind} 1".encode()).hexdigest()
+        measured = _measure_all(rows, folder / MEASURES_FILE, key, inspector, progress)
+        findings = _judge(rows, measured, benchmark, checks)
+        with files.writing(folder / CHECKS_FILE) as file:
+            file.write(_line({"digest": rows.digest, "rows": len(rows)}))
+            for row, found in zip(rows, findings, strict=True):
+                name = {"id": row.provenance.id} if row.provenance else {}
+                said = {check: asdict(one) for check, one in found.items()}
+                file.write(_line({**name, "checks": said}))
+        (folder / MEASURES_FILE).unlink(missing_ok=True)
+    return _sum_up(findings)
+
+
+def read_checks(folder: Path, digest: str) -> Checked | None:
+    """What `check_rows` wrote of this very data set; None where there is nothing, or of another."""
+    try:
+        with (folder / CHECKS_FILE).open("rb") as file:
+            if json.loads(file.readline()).get("digest") != digest:
+                return None
+            return _sum_up(
+                [{k: Finding(**v) for k, v in json.loads(line)["checks"].items()} for line in file]
+            )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _sum_up(findings: list[dict[str, Finding]]) -> Checked:
+    failed: dict[str, list[int]] = {}
+    passed = 0
+    for number, found in enumerate(findings):
+        no = [check for check, one in found.items() if not one.passed]
+        passed += not no
+        for check in no:
+            failed.setdefault(check, []).append(number)
+    return Checked(len(findings), passed, failed, findings)
+
+
+def _measure_all(
+    rows: Rows,
+    path: Path,
+    key: str,
+    inspector: Inspector | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[Measures]:
+    measured = _measured(path, key, len(rows))
+    with path.open("ab" if measured else "wb") as file:
+        if not measured:
+            file.write(_line({"key": key}))
+        else:
+            file.truncate(_whole(path, len(measured)))
+        written = time.monotonic()
+        for found in _ahead(rows, len(measured), inspector):
+            measured.append(found)
+            file.write(_line(asdict(found)))
+            if time.monotonic() - written > FLUSH_SECONDS:
+                file.flush()
+                written = time.monotonic()
+            if progress is not None:
+                progress(len(measured), len(rows))
+    return measured
+
+
+def _measured(path: Path, key: str, most: int) -> list[Measures]:
+    """What an earlier run measured of this data set, as far as its lines are whole."""
+    found: list[Measures] = []
+    try:
+        with path.open("rb") as file:
+            if json.loads(file.readline()).get("key") != key:
+                return []
+            for line in file:
+                data = json.loads(line) if line.endswith(b"\n") else {}
+                found.append(Measures(data["figures"], data["why"], tuple(data["hash"])))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return found[:most]
+
+
+def _whole(path: Path, lines: int) -> int:
+    """Bytes that the head and so many lines take."""
+    with path.open("rb") as file:
+        return sum(len(file.readline()) for _ in range(lines + 1))
+
+
+def _ahead(rows: Rows, start: int, inspector: Inspector | None) -> Iterator[Measures]:
+    """Measures of the rows from `start` on, in order, made by a few threads: decoding lets them."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        waiting: deque[Future[Measures]] = deque()
+        for number in range(start, len(rows)):
+            waiting.append(pool.submit(measure, rows, rows[number], inspector))
+            if len(waiting) >= AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _judge(
+    rows: Rows, measured: list[Measures], benchmark: Sequence[str], checks: Mapping[str, Check]
+) -> list[dict[str, Finding]]:
+    pictures = nearest_pictures([one.hash for one in measured])
+    words: list[Words] = [
+        frozenset() if row.is_edit else words_of(row.input_prompt) for row in rows
+    ]
+    known = Prompts(words)
+    foreign = [words_of(text) for text in benchmark]
+    benchmarks = Prompts(foreign)
+    for text in foreign:
+        benchmarks.add(text)
+    findings = []
+    prompts: list[int] = []  # the numbers of those added to `known`
+    for number, (row, one) in enumerate(zip(rows, measured, strict=True)):
+        figures, why = dict(one.figures), dict(one.why)
+        if near := pictures[number]:
+            figures["new_picture"] = near[0]
+            why["new_picture"] = f"like row {near[1]}"
+        if not row.is_edit:
+            if told := known.nearest(words[number]):
+                figures["new_prompt"] = round(told[0], 3)
+                why["new_prompt"] = f"like row {prompts[told[1]]}"
+            known.add(words[number])
+            prompts.append(number)
+            if told := benchmarks.nearest(words[number]):
+                figures["not_in_benchmark"] = round(told[0], 3)
+                why["not_in_benchmark"] = f"like {benchmark[told[1]]!r}"
+        findings.append(
+            {
+                name: _finding(check, figures[name], why.get(name, ""))
+                for name, check in checks.items()
+                if name in figures
+            }
+        )
+    return findings
+
+
+def _finding(check: Check, figure: float | None, why: str) -> Finding:
+    passed = check.passes(figure)
+    return Finding(figure, passed, "" if passed else why)
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, ensure_ascii=False) + "\n").encode()
