@@ -250,12 +250,13 @@ def run(options: argparse.Namespace, variant: Variant, seed: int) -> dict[str, f
     folder = options.folder / variant.data / "runs" / f"{variant.name}-{seed}"
     asked = [recipe.train.model_dump(mode="json"), variant.fit, options.rows, options.per_task]
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-    result = folder / "result.json"
-    if result.is_file():
-        kept = json.loads(result.read_text("utf-8"))
-        if kept["asked"] == digest:
-            return dict(kept["found"])
+    result, begun = folder / "result.json", folder / "asked"
+    if folder.is_dir() and (not begun.is_file() or begun.read_text("utf-8") != digest):
         shutil.rmtree(folder)
+    if result.is_file():
+        return dict(json.loads(result.read_text("utf-8")))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(begun, digest.encode())
     model = start_model(recipe.model.init, variant.fit, seed)
     codes = encode_rows(
         open_rows(options.folder / variant.data), model, options.folder / variant.data / "codes"
@@ -264,7 +265,7 @@ def run(options: argparse.Namespace, variant: Variant, seed: int) -> dict[str, f
     found = held_out_losses(model, codes, settings.validation, seed)
     found |= exam(model, variant, digest, options.per_task, folder / "scores", SketchJudge())
     shutil.rmtree(folder / "checkpoints")
-    write_atomic(result, json.dumps({"asked": digest, "found": found}, indent=1).encode())
+    write_atomic(result, json.dumps(found, indent=1).encode())
     return found
 
 

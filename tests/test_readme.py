@@ -138,6 +138,13 @@ NOT_RUN = {
     "export OPENAI_API_KEY": "is the reader's own key",
     "janus4o doctor --live": "needs a key; tests/teachers asks a local server",
     "janus4o synth recipes/first_dollar.yaml": "needs a key; tests/teachers asks a local server",
+    "hf download": "needs the network",
+    "janus4o import ShareGPT-4o-Image": "is run by tests/train/test_one_gpu.py, as the next four are",
+    "janus4o plan recipes/24gb_lora.yaml": "as above",
+    "janus4o encode recipes/24gb_lora.yaml": "as above",
+    "janus4o train recipes/24gb_lora.yaml": "as above",
+    "janus4o edit photo.png": "as above",
+    "python benchmarks/training.py": "takes minutes; tests/test_benchmarks.py runs a small one",
     "python benchmarks/generation.py": "takes minutes; tests/test_benchmarks.py runs a small one",
     "janus4o status runs/first_dollar": "shows what the line before it would have made",
 }

@@ -9,24 +9,32 @@ import typer
 
 from janus4o.cli import console
 
+TOO_SMALL = 300_000_000
+"""Of a model with fewer parameters the data sheet of a GPU says nothing."""
+
 
 def command(
     recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes, such as synthesis.editing.count=100.")
     ] = None,
+    gpus: Annotated[
+        int, typer.Option(min=1, help="GPUs that training is reckoned for, alike and together.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Reckon RECIPE without asking anybody anything: nothing is spent and nothing is written."""
     from janus4o.cli.teachers import hire, shutdowns
     from janus4o.recipe import load
     from janus4o.synth.plan import plan
+    from janus4o.train.plan import GPUS, describe, plan_training
 
     read = load(recipe, overrides)
     staff = hire(read, asking=False)
     made = plan(read, staff.writer, staff.painter, staff.inspector)
+    training = plan_training(read, gpus)
     if as_json:
-        console.json(made.to_json())
+        console.json({**made.to_json(), "training": training and training.to_json()})
         return
     decay = read.synthesis.text_to_image.category_decay
     cost = console.cost(made.likely_usd, made.cost_usd)
@@ -55,7 +63,23 @@ def command(
         ("time", f"about {console.duration(made.seconds)}"),
         ("disk", f"about {made.disk_bytes / 1e6:,.0f} MB for {made.pictures:,} pictures"),
     ]
+    rows += describe(training) if training else [("training", f"{read.model.init}: sizes unknown")]
     console.table(("", ""), rows)
+    if training and training.parameters > TOO_SMALL:
+        several = f" × {gpus}" if gpus > 1 else ""
+        console.table(
+            ("training on", "fits", "samples/s", "hours", "reckoned at"),
+            [
+                (
+                    f"{gpu.name}{several}",
+                    "yes" if training.fits(gpu) else "no",
+                    f"{training.samples / training.seconds(gpu):.3g}",
+                    f"{training.seconds(gpu) / 3600:.3g}",
+                    f"{gpu.share:.0%} of {gpu.peak / 1e12:g} TFLOP/s, not measured",
+                )
+                for gpu in GPUS
+            ],
+        )
 
 
 def _shares(shares: dict[str, float]) -> str:

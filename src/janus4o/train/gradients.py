@@ -53,7 +53,7 @@ class Gradients:
         Returns:
             For each batch the summed loss of each of its target pictures, [R], on the CPU.
         """
-        if self._sharded is not None:
+        if self._sharded is not None or self._workers == 1:
             return [self._backward(*one) for one in zip(batches, weights, strict=True)]
         sums = []
         for losses, gradients in self._all(batches, weights):
@@ -75,7 +75,7 @@ class Gradients:
     def _all(
         self, batches: Sequence[Batch], weights: Sequence[float]
     ) -> Iterator[tuple[Losses, Sequence[Tensor | None]]]:
-        if self._workers == 1 or len(batches) == 1:
+        if len(batches) == 1:
             yield from map(self._of_one, batches, weights)
             return
         with ThreadPoolExecutor(self._workers, initializer=self._take_share) as pool:
