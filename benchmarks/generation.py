@@ -9,10 +9,12 @@ Random weights of a named geometry; three ways to write the same codes with them
                    with its default StaticCache, and with --compiled on a compiled language model
 
 All are fed one fixed stream of codes, so they do the same work. Rounds alternate (the order turns),
-each after warm-up, in windows of --steps codes; beside each window the memory bandwidth is measured,
-because other tenants of the machine change it. A picture's seconds are encoding, prefill, 576 steps and
+each after warm-up, in windows of --steps codes; before and after each window the memory bandwidth is
+measured, because other tenants of the machine change it. A picture's seconds are encoding, prefill, 576 steps and
 drawing; --whole also makes one whole picture each way. Parity comes first, on the same geometry with
 few layers: equal codes in float32, and in bfloat16 how far the guided logits are from float32's.
+
+--batch 1 4 16 measures instead how many pictures a second this package makes of as many prompts at once.
 """
 
 from __future__ import annotations
@@ -193,38 +195,46 @@ class Clock:
         return now - before
 
 
-def ours(decoder: Decoder, nulls: Nulls, work: Work, steps: int, keep: bool = False) -> Run:
-    """The engine, step by step as `engine.decode` runs it, with forced codes."""
+@torch.inference_mode()
+def ours(
+    decoder: Decoder, nulls: Nulls, work: Work, steps: int, keep: bool = False, pictures: int = 1
+) -> Run:
+    """The engine, step by step as `engine.decode` runs it, with forced codes.
+
+    Several `pictures` are of as many prompts, text-to-image only.
+    """
     model, run, device = decoder.model, Run(), str(decoder.model.device)
     clock = Clock(device)
     layouts = work.layouts(model)
     if work.pixels is None:
-        branches = (Branch(layouts[0]), Branch(layouts[1], is_null=True))
+        null = Branch(layouts[1], is_null=True)
+        jobs = [engine.Job((Branch(layouts[0]), null), index) for index in range(pictures)]
     else:
         semantic = understand(model.network, work.pixels)
         full = Branch(layouts[0], semantic, codebook.encode(model.network, work.pixels))
         part = Branch(layouts[1], semantic, trunk=full)
-        branches = (full, part, Branch(layouts[2], is_null=True))
+        jobs = [engine.Job((full, part, Branch(layouts[2], is_null=True)), 0)]
     run.encode = clock.read()
-    batch = engine.prepare(model, [engine.Job(branches, 0)])
-    memory, logits = engine.prefill(decoder, nulls, batch)
+    batch = engine.prepare(model, jobs)
+    memory, logits = engine.prefill(decoder, nulls, batch, static=model.device.type == "cuda")
     forward = engine.stepper(decoder, memory)
     run.prefill = clock.read()
     for index in range(steps):
-        guided = work.how.combine(logits.view(work.how.branches, 1, -1))
+        guided = work.how.combine(logits.view(work.how.branches, pictures, -1))
         sample(guided, batch.generators, 1.0)
         if keep:
             run.logits.append(guided[0].float().cpu())
         code = work.forced[index : index + 1].to(guided.device)
-        logits = forward(code.repeat(work.how.branches))
+        logits = forward(code.repeat(work.how.branches * pictures))
         memory.advance()
         run.steps.append(clock.read())
-    draw(run, clock, lambda: codebook.decode(model.network, work.forced[None]))
+    draw(run, clock, lambda: codebook.decode(model.network, work.forced.repeat(pictures, 1)))
     return run
 
 
+@torch.inference_mode()
 def official(model: JanusModel, work: Work, steps: int, keep: bool = False) -> Run:
-    """The model cards' loop."""
+    """The model cards' loop, in inference mode as there."""
     network, run = model.network, Run()
     clock = Clock(str(model.device))
     layouts, given = work.layouts(model), {}
@@ -405,6 +415,37 @@ def make_work(model: JanusModel, edit: bool) -> Work:
     return Work(layout, guidance.for_edit(5.0, 5.0), pixels.to(model.device), forced)
 
 
+def throughput(
+    decoder: Decoder, nulls: Nulls, work: Work, steps: int, sizes: list[int], rounds: int
+) -> None:
+    """Pictures a second in batches of several sizes, in alternating rounds."""
+    tokens = decoder.model.geometry.tokens
+    runs: dict[int, list[Run]] = {size: [] for size in sizes}
+    peaks: dict[int, float] = {}
+    for size in sizes:  # warm-up
+        memory = peak()
+        next(memory)
+        ours(decoder, nulls, work, min(steps, 4), pictures=size)
+        peaks[size] = next(memory)
+    for index in range(rounds):
+        for size in sizes[index % len(sizes) :] + sizes[: index % len(sizes)]:
+            runs[size].append(ours(decoder, nulls, work, steps, pictures=size))
+    print(f"\nmedians of {rounds} rounds of {steps} steps")
+    print(f"{'at once':>8}{'ms/step':>10}{'prefill':>9}{'draw':>8}{'images/s':>12}{'peak':>10}")
+    for size in sizes:
+        step, prefill, drawing, image = (
+            statistics.median(of(run) for run in runs[size])
+            for of in (
+                lambda run: run.step,
+                lambda run: run.prefill,
+                lambda run: run.draw,
+                lambda run: run.picture(tokens),
+            )
+        )
+        print(f"{size:>8}{step * 1e3:>10.1f}{prefill:>9.2f}{drawing:>8.2f}{size / image:>12.4f}"
+              f"{peaks[size] / 1e9:>7.2f} GB")  # fmt: skip
+
+
 @torch.no_grad()
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -417,16 +458,23 @@ def main() -> int:
     asked.add_argument(
         "--edit", action="store_true", help="edits, their sources' encoding included"
     )
+    asked.add_argument(
+        "--batch", type=int, nargs="+", help="pictures at once: only this package, per second"
+    )
     asked.add_argument("--compiled", action="store_true", help="also transformers, compiled")
     asked.add_argument("--whole", action="store_true", help="one whole picture each way as well")
     asked.add_argument(
         "--only-ours", action="store_true", help="no other engine (they need memory)"
     )
     options = asked.parse_args()
+    if options.batch and options.edit:
+        asked.error("--batch measures text-to-image")
 
     print(f"{options.geometry} {options.dtype} {options.device}, {torch.get_num_threads()} threads, "
           f"torch {torch.__version__}, {'edit' if options.edit else 'text-to-image'}")  # fmt: skip
-    good = parity(options.geometry, options.device, options.edit, options.weights)
+    good = bool(options.batch) or parity(
+        options.geometry, options.device, options.edit, options.weights
+    )
 
     model = build(options.geometry, getattr(torch, options.dtype), options.device)
     work = make_work(model, options.edit)
@@ -434,7 +482,7 @@ def main() -> int:
     steps = min(options.steps, tokens - 1)
     decoder, nulls = Decoder(twin(model), options.weights), Nulls()
     engines: dict[str, Callable[[int], Run]] = {"janus4o": lambda k: ours(decoder, nulls, work, k)}
-    if not options.only_ours:
+    if not options.only_ours and not options.batch:
         engines["official"] = lambda k: official(model, work, k)
         if not options.edit:
             engines["transformers dynamic"] = lambda k: transformers(model, work, k, "dynamic")
@@ -452,6 +500,10 @@ def main() -> int:
         for name in engines
     }
 
+    if options.batch:
+        throughput(decoder, nulls, work, steps, options.batch, options.rounds)
+        return 0 if good else 1
+
     runs: dict[str, list[Run]] = {name: [] for name in engines}
     rates: dict[str, list[float]] = {name: [] for name in engines}
     peaks: dict[str, float] = {}
@@ -463,8 +515,9 @@ def main() -> int:
     names = list(engines)
     for index in range(options.rounds):
         for name in names[index % len(names) :] + names[: index % len(names)]:
-            rates[name].append(bandwidth(options.device, buffer))
+            before = bandwidth(options.device, buffer)
             runs[name].append(engines[name](steps))
+            rates[name].append((before + bandwidth(options.device, buffer)) / 2)
         print(f"round {index + 1}  " + "  ".join(
             f"{name} {runs[name][-1].step * 1e3:.1f} ms ({rates[name][-1] / 1e9:.0f} GB/s)"
             for name in names), flush=True)  # fmt: skip

@@ -23,6 +23,16 @@ def test_generation_shows_parity_and_every_engine(root: Path, more: list[str]) -
     assert [line[:29].strip() for line in table if line] == names
 
 
+def test_throughput_has_a_line_for_every_batch(root: Path) -> None:
+    words = [sys.executable, "benchmarks/generation.py", "--rounds", "1", "--steps", "2"]
+    words += ["--batch", "1", "3"]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = done.stdout.partition("images/s")[2].splitlines()[1:]
+    assert [line.split()[0] for line in table] == ["1", "3"]
+    assert all(float(line.split()[4]) > 0 for line in table)
+
+
 def test_training_shows_parity_and_both_steps(root: Path) -> None:
     words = [sys.executable, "benchmarks/training.py", "--geometry", "tiny", "--device", "cpu"]
     more = ["--rounds", "1", "--samples", "4", "--micro-batch", "2"]

@@ -24,7 +24,7 @@ from janus4o.generate.reading import Branch, Nulls
 from janus4o.generate.watching import Watch, watcher
 from janus4o.images import open_image, to_rgb
 from janus4o.model import codebook, sequence
-from janus4o.model.device import enough_memory, move, pick_device
+from janus4o.model.device import enough_memory, free_memory, move, pick_device
 from janus4o.model.embed import understand
 from janus4o.model.geometry import Geometry
 from janus4o.model.loading import JanusModel, load_model
@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 """Called with (pictures done, pictures in all)."""
 
 CACHE_BYTES = 2 * 2**30
-"""Memory the key-value cache of one batch may take."""
+"""Memory the keys and values of one batch may take; on a GPU half of what is free, if that is more."""
 
 PICTURES_AT_ONCE = 128
 
@@ -324,7 +324,8 @@ class Janus:
 
     def _fitting(self, how: Guidance, longest: Job) -> int:
         row = bytes_a_row(self.model, len(longest.branches[0].layout))
-        return max(1, min(PICTURES_AT_ONCE, CACHE_BYTES // (row * how.branches)))
+        room = max(CACHE_BYTES, free_memory(self.model.device) // 2)
+        return max(1, min(PICTURES_AT_ONCE, room // (row * how.branches)))
 
 
 class _NullBranches:

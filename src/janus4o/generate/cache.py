@@ -69,7 +69,8 @@ class Memory:
         self._start = longest if share == 1 else 0
         shape = (count * share, heads, self._start + capacity, width)
         self._prompts: list[tuple[Tensor, Tensor]] = []
-        self.keys, self.values = [], []
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
         for layer in range(len(prompts.keys)):  # one by one: memory does not double
             keys = prompts.keys[layer].to(keys_dtype(device, dtype))
             values = prompts.values[layer]

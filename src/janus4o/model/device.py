@@ -48,6 +48,11 @@ def move(network: nn.Module, device: torch.device) -> None:
     network.to(device)
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes a GPU has free; 0 for a CPU, whose memory is everyone's."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
 def return_memory() -> None:
     """Gives freed memory back to the system, which glibc does not do with blocks below 32 MB."""
     if sys.platform == "linux":
