@@ -22,7 +22,7 @@ from janus4o.boards import Duel, Exhibit, Showing, Table
 from janus4o.errors import BadInput, ImageError
 from janus4o.files import write_atomic
 from janus4o.images import open_image, read_size
-from janus4o.report.page import title_of
+from janus4o.report.page import chance, title_of
 from janus4o.report.votes import Votes
 
 SIDE = 320
@@ -132,6 +132,7 @@ def _render(
         lstrip_blocks=True,
     )
     environment.filters["title_of"] = title_of
+    environment.filters["chance"] = chance
     script = resources.files("janus4o.report").joinpath("board.js").read_text("utf-8")
     tags = sorted({item.tag for showing in showings for item in showing.exhibits})
     benchmarks = list(dict.fromkeys(table.benchmark for table in tables))

@@ -87,6 +87,7 @@ def render(evidence: Evidence) -> str:
     environment.filters["duration"] = duration
     environment.filters["title_of"] = title_of
     environment.filters["dollars"] = dollars
+    environment.filters["chance"] = chance
     rows, summary = evidence.rows, evidence.summary
     drawn, edited = contact_sheets(rows) if rows is not None else (None, None)
     tables = score_tables(summary) if summary else ()
@@ -151,6 +152,11 @@ def dollars(value: float) -> str:
     if value == 0:
         return "$0"
     return f"${value:,.2f}" if value >= 0.1 else f"${value:.2g}"
+
+
+def chance(p_value: float) -> str:
+    """A p-value of the sign-flip test, which tells no probabilities below 1 in 10,000."""
+    return "≤ 0.0001" if p_value <= 0.0001 else f"{p_value:.2g}"
 
 
 def title_of(name: str) -> str:
