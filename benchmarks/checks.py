@@ -157,7 +157,8 @@ class Planting:
         self._put(number, self._rng.choice((save_png, jpeg))(source))
 
     def _draw_again(self, number: int) -> None:
-        earlier = self._rng.choice([n for n in self._drawn if n < number] or [0])
+        sound = [n for n in self._drawn if n < number and n not in self.truth["decodes"]]
+        earlier = self._rng.choice(sound or [0])
         image = self._image(self._rows[earlier]["output_image"])
         half = image.resize((image.width * 3 // 4, image.height * 3 // 4)).resize(image.size)
         brighter = ImageEnhance.Brightness(image).enhance(1.03)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,28 @@ def test_training_shows_parity_and_both_steps(root: Path) -> None:
     table = done.stdout.partition("s/step")[2].splitlines()[1:]
     names = ["janus4o", "official", "official, codes given"]
     assert [line[:24].strip() for line in table if line] == names
+
+
+def test_exports_of_a_small_stand_in(root: Path, tmp_path: Path) -> None:
+    said = {}
+    for what in ("make", "index", "sharegpt", "parquet", "webdataset", "back"):
+        words = [sys.executable, "benchmarks/exports.py", what, "--folder", str(tmp_path)]
+        done = subprocess.run(
+            [*words, "--share", "0.001"], cwd=root, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        said[what] = json.loads(done.stdout)
+    assert said["index"]["rows"] == 91
+    assert said["parquet"]["rows"] == {"text_to_image": 45, "text_and_image_to_image": 46}
+    assert [said["back"][form]["rows"] for form in ("sharegpt", "parquet", "webdataset")] == [
+        91
+    ] * 3
+
+
+def test_checks_find_most_of_what_is_planted(root: Path) -> None:
+    words = [sys.executable, "benchmarks/checks.py", "--rows", "40"]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:-1]}
+    assert len(table) == 8
+    assert all(float(row[3]) >= 0.75 for row in table.values()), done.stdout

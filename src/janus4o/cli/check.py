@@ -48,6 +48,8 @@ def command(
     from janus4o.synth.checking.run import check_rows
     from janus4o.synth.inspection import SketchInspector
 
+    if out is not None and out.resolve() == path.resolve():
+        raise DataError(f"{str(out)!r} is the data set itself", "name another folder with --out")
     checks = chosen(dict(_limit(word) for word in limit or []), skip or [])
     rows = open_rows(path)
     if out is None and not (path / ROWS_FILE.parent).is_dir():

@@ -1,7 +1,4 @@
-"""The checks there are: what each one measures, and when a row passes it.
-
-A figure of None means that a check does not apply to a row, which then passes.
-"""
+"""The checks there are: what each one measures, and when a row passes it."""
 
 from __future__ import annotations
 
@@ -26,9 +23,7 @@ class Check:
     limit: float
     least: bool = False
 
-    def passes(self, figure: float | None) -> bool:
-        if figure is None:
-            return True
+    def passes(self, figure: float) -> bool:
         return figure >= self.limit if self.least else figure <= self.limit
 
 
@@ -39,7 +34,7 @@ CHECKS = {
         Check("resolution", "pictures of another size than the row says", 0),
         Check("not_flat", "range of the picture's colours, of 255", 16, least=True),
         Check("changed", "largest change of a 16th's mean colour, of 255", 10, least=True),
-        Check("new_picture", "bits of 384 unlike the nearest earlier picture's", 7, least=True),
+        Check("new_picture", "bits of 384 unlike the nearest earlier picture's", 16, least=True),
         Check("new_prompt", "word pairs shared with the nearest earlier prompt, of 1", 0.9),
         Check("not_in_benchmark", "word pairs shared with a benchmark's prompt, of 1", 0.8),
         Check("shows_prompt", "1 where the detector finds what was asked, else 0", 1, least=True),
@@ -60,8 +55,8 @@ def chosen(limits: Mapping[str, float], skip: Iterable[str] = ()) -> dict[str, C
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check says of one row; `why` is empty where it passes."""
+    """What one check says of one row it applies to; `why` is empty where it passes."""
 
-    figure: float | None
+    figure: float
     passed: bool
     why: str = ""

@@ -194,15 +194,15 @@ def _judge(
                 why["not_in_benchmark"] = f"like {benchmark[told[1]]!r}"
         findings.append(
             {
-                name: _finding(check, figures[name], why.get(name, ""))
+                name: _finding(check, figure, why.get(name, ""))
                 for name, check in checks.items()
-                if name in figures
+                if (figure := figures.get(name)) is not None
             }
         )
     return findings
 
 
-def _finding(check: Check, figure: float | None, why: str) -> Finding:
+def _finding(check: Check, figure: float, why: str) -> Finding:
     passed = check.passes(figure)
     return Finding(figure, passed, "" if passed else why)
 
