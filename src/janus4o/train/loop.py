@@ -39,7 +39,7 @@ from janus4o.train.gradients import Gradients, attention_for_training
 from janus4o.train.learnt import PARTS, make_optimizer, prepare, set_rate
 from janus4o.train.metrics import Log, Metrics, worst
 from janus4o.train.presets import Settings
-from janus4o.train.ranks import ALONE, Ranks
+from janus4o.train.ranks import ALONE, Ranks, noticing
 from janus4o.train.schedule import rate_at, total_steps
 from janus4o.train.sharding import shard
 
@@ -86,7 +86,7 @@ def train(
         DataError: the codes are not of this model.
         RecipeChanged: the checkpoints in `folder` are of another training.
         CheckpointError: the newest checkpoint is damaged.
-        Interrupted: stopped; call again to go on.
+        Interrupted: stopped, or another process is gone; call again to go on.
         Janus4oError: the loss is no longer a number; names the rows.
     """
     folder = Path(folder)
@@ -139,6 +139,7 @@ def train(
     model.network.model.vqmodel.eval()
     try:
         with (
+            noticing(ranks),
             attention_for_training(model.network, bool(settings.packing)),
             draining() as interrupted,
         ):
