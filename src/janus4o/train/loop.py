@@ -66,7 +66,7 @@ def train(
     codes: Codes,
     folder: str | Path,
     on_step: Callable[[Metrics, int], None] | None = None,
-    sample: Callable[[JanusModel, int], None] | None = None,
+    sample: Callable[[Path, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
     ranks: Ranks = ALONE,
 ) -> Result:
@@ -77,7 +77,8 @@ def train(
         codes: the data set, encoded for this model.
         folder: the run folder; gets `checkpoints/<step>/` and `metrics.jsonl`.
         on_step: called with the metrics of each step and the number of steps in all.
-        sample: called with the model and the step after each checkpoint, in the first process.
+        sample: called with each checkpoint's folder and its step, in the first process; the others
+            wait meanwhile.
         stop: asked after each step; True writes a checkpoint and raises Interrupted. So does a
             SIGINT or SIGTERM (where this is the main thread); a second one stops at once.
         ranks: this process among those that train together.
@@ -203,8 +204,9 @@ def train(
                         log.sync()
                     card = write_card(settings, codes, model.name, done, steps, metrics)
                     saver.save(done, card)
-                    if sample and ranks.is_first:
-                        sample(model, done)
+                    if sample and ranks.is_first and not stopped:
+                        saver.wait()
+                        sample(checkpoint_folder(folder, done), done)
                 if stopped and done < steps:
                     saver.wait()
                     raise Interrupted(f"stopped after step {done} of {steps}", "run again to go on")
