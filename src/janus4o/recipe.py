@@ -394,6 +394,7 @@ class Train(_Strict):
     validation: rows held out; their loss is measured every `validate_every` steps, by task.
     spike: a step whose loss is this many times the median of the last ones is listed with its rows.
     tracker: where metrics go besides metrics.jsonl.
+    samples: prompts drawn after every checkpoint, into `progress/<step>/`.
     """
 
     preset: Literal["official", "paper", "corrected"] = "corrected"
@@ -427,6 +428,7 @@ class Train(_Strict):
     validate_every: int = Field(100, ge=1)
     spike: float = Field(3.0, gt=1)
     tracker: Literal["tensorboard", "trackio"] | None = None
+    samples: list[str] = Field([], max_length=64)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Train:

@@ -1,11 +1,15 @@
 """`janus4o encode` and `janus4o train` from a recipe, and what they say when something is missing."""
 
+import shutil
+
 import pytest
+import torch
 import yaml
 
 from janus4o.cli import app
 from janus4o.model.loading import load_model, save_model
 from janus4o.recipe import load
+from janus4o.report.drawn import progress
 from janus4o.train import start
 
 from .conftest import write_data_set
@@ -35,6 +39,26 @@ def test_encode_then_train_then_nothing_left_to_do(run, tmp_path, capsys):
         assert last == str(tmp_path / "run" / "checkpoints" / "2")
     assert load_model(last).fit == "letterbox"
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_prompts_are_drawn_after_every_checkpoint_and_shown(run, tmp_path):
+    """They change nothing that is learnt, and the same weights draw the same."""
+    prompts = ["a red circle", "a blue star"]
+    every = ["train.checkpoint_every=1", "train.keep_checkpoints=9", "--device", "cpu"]
+    assert app.main(["encode", str(run)]) == 0
+    assert app.main(["train", str(run), *every]) == 0
+    plain = load_model(tmp_path / "run" / "checkpoints" / "2").network.state_dict()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert app.main(["train", str(run), f"train.samples={prompts}", *every]) == 0
+    drawn = load_model(tmp_path / "run" / "checkpoints" / "2").network.state_dict()
+    assert all(torch.equal(tensor, drawn[name]) for name, tensor in plain.items())
+    made = progress(tmp_path / "run" / "progress")
+    assert [prompt for prompt, _ in made] == prompts
+    assert [[step for step, _ in frames] for _, frames in made] == [[1, 2], [1, 2]]
+    assert app.main(["report", str(tmp_path / "run")]) == 0
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert page.count("drawn after each checkpoint") == 2
+    assert "<figcaption>step 2</figcaption>" in page
 
 
 def test_training_without_codes_names_the_command_that_makes_them(run, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -148,3 +149,63 @@ def test_a_signal_to_one_stops_all_with_a_checkpoint(recipe):
     [step] = (path.with_suffix("") / "checkpoints").iterdir()
     assert (step / "trainer" / "state.json").is_file()
     assert len(lines(path)) == int(step.name)
+
+
+def until(path, count, started):
+    """Waits until the log has so many lines, or a process has ended."""
+    log = path.with_suffix("") / "metrics.jsonl"
+    for _ in range(2400):
+        if log.is_file() and len(log.read_bytes().splitlines()) >= count:
+            return
+        if any(one.poll() is not None for one in started):
+            return
+        time.sleep(0.05)
+    raise AssertionError("no step in two minutes")
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_dies_is_one_line_and_the_last_checkpoint_is_whole(recipe, victim):
+    path = recipe("run", steps=100_000, checkpoint_every=2, keep_checkpoints=9)
+    started = start(path, 2)
+    until(path, 5, started)
+    started[victim].kill()
+    said, _ = started[1 - victim].communicate(timeout=240)
+    started[victim].communicate(timeout=240)
+    assert started[1 - victim].returncode == Interrupted.exit_code, said
+    [line] = [line for line in said.splitlines() if "is gone" in line]
+    assert "the same command goes on" in line
+    assert "Traceback" not in said
+    steps = sorted(int(p.name) for p in (path.with_suffix("") / "checkpoints").glob("[0-9]*"))
+    assert steps
+    assert steps[-1] >= 2
+    weights(path, steps[-1])
+
+
+KILLS = 50
+
+
+@pytest.mark.stress
+def test_killed_at_random_steps_two_learn_the_same_to_the_bit(recipe):
+    rng = random.Random(0)
+    how = {"steps": 6 * KILLS, "checkpoint_every": 1}
+    whole, killed = recipe("whole", **how), recipe("killed", **how)
+    together(whole, 2)
+    kills = 0
+    while True:
+        started = start(killed, 2)
+        done = len(lines(killed)) if (killed.with_suffix("") / "metrics.jsonl").is_file() else 0
+        if kills < KILLS:
+            until(killed, done + rng.randint(1, 2), started)
+            time.sleep(rng.random() / 5)
+            rng.choice(started).kill()
+            kills += 1
+        said = [one.communicate(timeout=240)[0] for one in started]
+        codes = {one.returncode for one in started}
+        if codes == {0}:
+            break
+        assert codes <= {0, -signal.SIGKILL, Interrupted.exit_code}, said
+    assert kills == KILLS
+    assert lines(killed) == lines(whole)
+    wanted = weights(whole, 6 * KILLS)
+    for name, tensor in weights(killed, 6 * KILLS).items():
+        assert torch.equal(tensor, wanted[name]), name

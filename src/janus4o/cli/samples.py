@@ -1,4 +1,4 @@
-"""Pictures of the tuned model that `run` draws to be looked at: `samples/` and `sweeps/`.
+"""Pictures drawn to be looked at: `samples/` and `sweeps/` by `run`, `progress/` by `train`.
 
 Every picture says in its own text chunks what was asked, with what, and what the judge said of it;
 the keys are those of `report.drawn`, which reads them.
@@ -70,6 +70,35 @@ def draw_sweeps(recipe: Recipe, checkpoint: Path, summary: dict[str, Any]) -> No
             s = float(chosen["edit"]["guidance"])
             wanted += [_Wanted(one, s, s2, f"{task}-{s2:g}") for s2 in SWEPT_WEIGHTS]
     _draw(recipe.folder / SWEEPS_FOLDER / checkpoint.name, checkpoint, wanted)
+
+
+def draw_progress(recipe: Recipe, checkpoint: Path, device: str) -> None:
+    """One picture of each of `train.samples`, into `progress/<step>/`.
+
+    The checkpoint is loaded anew beside the network that is trained, so that it draws what it will
+    draw; each prompt has the same seed at every step.
+    """
+    from janus4o.cli import pictures
+    from janus4o.generate.options import GenerateOptions
+    from janus4o.images import save_png
+    from janus4o.report.drawn import PROGRESS_FOLDER
+
+    folder = recipe.folder / PROGRESS_FOLDER / checkpoint.name
+    if folder.is_dir():
+        return
+    model = pictures.load(str(checkpoint), device, "auto")
+    prompts, guidance = recipe.train.samples, model.model.guidance
+    seeds = range(len(prompts))
+    drawn = model.generate_with(prompts, GenerateOptions(guidance=guidance), seeds=seeds)
+    with _whole(folder) as unfinished:
+        for number, (prompt, one) in enumerate(zip(prompts, drawn, strict=True)):
+            facts = {
+                "prompt": prompt,
+                "seed": str(number),
+                "model": str(checkpoint),
+                "guidance": f"{guidance:g}",
+            }
+            save_png(one.image, unfinished / f"{number:02}.png", facts)
 
 
 def _questions(recipe: Recipe) -> list[Question]:

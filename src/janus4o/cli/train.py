@@ -49,6 +49,7 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
     from contextlib import ExitStack
 
     from janus4o import files
+    from janus4o.cli.samples import draw_progress
     from janus4o.model.device import move, pick_device
     from janus4o.recipe import keep
     from janus4o.train.codes import codes_folder, open_codes
@@ -85,7 +86,18 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
                         f"most of it {metrics.spike[0]}; spikes.jsonl has more"
                     )
 
-            result = train_model(settings, model, codes, recipe.folder, on_step=show, ranks=ranks)
+            def draw(checkpoint: Path, step: int) -> None:
+                draw_progress(recipe, checkpoint, str(place))
+
+            result = train_model(
+                settings,
+                model,
+                codes,
+                recipe.folder,
+                on_step=show,
+                sample=draw if recipe.train.samples else None,
+                ranks=ranks,
+            )
     for problem in result.problems[:3]:
         console.warn(problem)
     if len(result.problems) > 3:

@@ -15,6 +15,7 @@ from janus4o.report.pictures import embed
 
 SAMPLES_FOLDER = "samples"
 SWEEPS_FOLDER = "sweeps"
+PROGRESS_FOLDER = "progress"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,17 @@ def read_drawn(folder: Path) -> tuple[int | None, tuple[Drawn, ...]]:
     step = max(steps)
     found = [one for path in sorted((folder / str(step)).glob("*.png")) if (one := _read(path))]
     return step, tuple(sorted(found, key=lambda one: one.source is not None))
+
+
+def progress(folder: Path) -> tuple[tuple[str, tuple[tuple[int, Drawn], ...]], ...]:
+    """Prompt → (step, picture), of what training drew after its checkpoints; steps in order."""
+    steps = sorted(int(p.name) for p in folder.glob("*") if p.is_dir() and p.name.isdecimal())
+    by_prompt: dict[str, list[tuple[int, Drawn]]] = {}
+    for step in steps:
+        for path in sorted((folder / str(step)).glob("*.png")):
+            if (one := _read(path)) is not None:
+                by_prompt.setdefault(one.prompt, []).append((step, one))
+    return tuple((prompt, tuple(found)) for prompt, found in by_prompt.items())
 
 
 def sweeps(drawn: Sequence[Drawn]) -> tuple[Sweep, ...]:

@@ -19,7 +19,14 @@ from janus4o.errors import BadInput
 from janus4o.files import write_atomic
 from janus4o.report.charts import LineChart, bars, line_chart
 from janus4o.report.contact import contact_sheets
-from janus4o.report.drawn import SAMPLES_FOLDER, SWEEPS_FOLDER, read_drawn, sweeps
+from janus4o.report.drawn import (
+    PROGRESS_FOLDER,
+    SAMPLES_FOLDER,
+    SWEEPS_FOLDER,
+    progress,
+    read_drawn,
+    sweeps,
+)
 from janus4o.report.evidence import SCORES_FOLDER, Evidence, read_run
 from janus4o.report.gallery import galleries
 from janus4o.report.loop import HEIGHT, WIDTH, stations
@@ -109,6 +116,7 @@ def render(evidence: Evidence) -> str:
         galleries=answers,
         sample_step=step,
         samples=samples,
+        progress=progress(evidence.folder / PROGRESS_FOLDER),
         sweeps=sweeps(read_drawn(evidence.folder / SWEEPS_FOLDER)[1]),
         training=training,
         drawn=drawn,

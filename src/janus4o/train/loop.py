@@ -39,7 +39,7 @@ from janus4o.train.gradients import Gradients, attention_for_training
 from janus4o.train.learnt import PARTS, make_optimizer, prepare, set_rate
 from janus4o.train.metrics import Log, Metrics, worst
 from janus4o.train.presets import Settings
-from janus4o.train.ranks import ALONE, Ranks
+from janus4o.train.ranks import ALONE, Ranks, noticing
 from janus4o.train.schedule import rate_at, total_steps
 from janus4o.train.sharding import shard
 
@@ -66,7 +66,7 @@ def train(
     codes: Codes,
     folder: str | Path,
     on_step: Callable[[Metrics, int], None] | None = None,
-    sample: Callable[[JanusModel, int], None] | None = None,
+    sample: Callable[[Path, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
     ranks: Ranks = ALONE,
 ) -> Result:
@@ -77,7 +77,8 @@ def train(
         codes: the data set, encoded for this model.
         folder: the run folder; gets `checkpoints/<step>/` and `metrics.jsonl`.
         on_step: called with the metrics of each step and the number of steps in all.
-        sample: called with the model and the step after each checkpoint, in the first process.
+        sample: called with each checkpoint's folder and its step, in the first process; the others
+            wait meanwhile.
         stop: asked after each step; True writes a checkpoint and raises Interrupted. So does a
             SIGINT or SIGTERM (where this is the main thread); a second one stops at once.
         ranks: this process among those that train together.
@@ -86,7 +87,7 @@ def train(
         DataError: the codes are not of this model.
         RecipeChanged: the checkpoints in `folder` are of another training.
         CheckpointError: the newest checkpoint is damaged.
-        Interrupted: stopped; call again to go on.
+        Interrupted: stopped, or another process is gone; call again to go on.
         Janus4oError: the loss is no longer a number; names the rows.
     """
     folder = Path(folder)
@@ -139,6 +140,7 @@ def train(
     model.network.model.vqmodel.eval()
     try:
         with (
+            noticing(ranks),
             attention_for_training(model.network, bool(settings.packing)),
             draining() as interrupted,
         ):
@@ -202,8 +204,9 @@ def train(
                         log.sync()
                     card = write_card(settings, codes, model.name, done, steps, metrics)
                     saver.save(done, card)
-                    if sample and ranks.is_first:
-                        sample(model, done)
+                    if sample and ranks.is_first and not stopped:
+                        saver.wait()
+                        sample(checkpoint_folder(folder, done), done)
                 if stopped and done < steps:
                     saver.wait()
                     raise Interrupted(f"stopped after step {done} of {steps}", "run again to go on")

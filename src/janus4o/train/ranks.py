@@ -8,6 +8,7 @@ MASTER_PORT); they talk through NCCL between GPUs and gloo between CPUs.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from janus4o.errors import UsageError
+from janus4o.errors import Interrupted, UsageError
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others before it gives up."""
@@ -127,6 +128,29 @@ def join(device: torch.device) -> Iterator[Ranks]:
         yield Ranks(dist.get_rank(), world, mesh, quiet)
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def noticing(ranks: Ranks) -> Iterator[None]:
+    """Says in one line that another process is gone, where a collective fails because of it.
+
+    Raises:
+        Interrupted: it is; checkpoints that were complete still are.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if ranks.world == 1 or not _is_loss(error):
+            raise
+        raise Interrupted(
+            f"another of the {ranks.world} processes that train together is gone",
+            "see what ended it; the same command goes on from the last checkpoint",
+        ) from error
+
+
+def _is_loss(error: RuntimeError) -> bool:
+    words = r"gloo|nccl|connection (closed|reset|refused)|broken pipe"
+    return isinstance(error, dist.DistError) or bool(re.search(words, str(error), re.IGNORECASE))
 
 
 def local_device(name: str) -> str:
