@@ -63,7 +63,7 @@ def test_thumbnails_lie_beside_the_page_and_are_lazy(tmp_path: Path) -> None:
     assert 'loading="lazy"' in html
     # Boxes are in pixels of the original.
     assert 'viewBox="0 0 1000 500"' in html
-    assert 'x="10.0" y="20.0" width="100.0" height="200.0"' in html
+    assert 'd="M10.0 20.0H110.0V220.0H10.0z"' in html
     before = thumbnail.stat().st_mtime_ns
     assert page(tmp_path, tmp_path / "big.png") == html
     assert thumbnail.stat().st_mtime_ns == before

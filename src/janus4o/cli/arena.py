@@ -67,6 +67,7 @@ def arena(
     The folders are copied into --out once; later `--out` alone goes on. Stop the page with Ctrl-C.
     """
     from janus4o.evaluate.arena.contest import starter_text
+    from janus4o.evaluate.arena.results import library
     from janus4o.evaluate.evidence import write_new
 
     if starter is not None:
@@ -78,6 +79,8 @@ def arena(
     if (votes or as_json) and not report:
         raise UsageError("--votes and --json go with --report", "add --report")
     contest = _contest(out, systems or [], items, sources, seed)
+    if len(contest.systems) > 2:
+        library()  # what is missing is said before anybody votes
     if export is not None:
         from janus4o.serve.arena.page import export as write_export
 

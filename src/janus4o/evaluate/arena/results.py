@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from janus4o.errors import Refused
 from janus4o.evaluate.arena.contest import Contest, set_hash, starter_items
 from janus4o.evaluate.arena.order import Trial
 from janus4o.evaluate.arena.votes import QUESTIONS, Vote
@@ -156,20 +157,28 @@ def strengths(systems: Sequence[str], ballots: Sequence[Ballot]) -> dict[str, An
 
 
 def bradley_terry(wins: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Strengths from `wins[i, j]`, how often i beat j, by Hunter's (2004) MM iteration."""
-    k = len(wins)
-    wins = wins + PRIOR / 2 * (1 - np.eye(k))
-    met, won = wins + wins.T, wins.sum(1)
-    p: NDArray[np.float64] = np.ones(k)
-    new = p
-    for _ in range(10_000):
-        new = won / (met / (p[:, None] + p[None, :])).sum(1)
-        new /= np.exp(np.log(new).mean())
-        if np.abs(np.log(new / p)).max() < 1e-10:
-            break
-        p = new
-    points: NDArray[np.float64] = 1000 + 400 / math.log(10) * np.log(new)
+    """Strengths from `wins[i, j]`, how often i beat j, by I-LSR (Maystre and Grossglauser 2015).
+
+    Raises:
+        Refused: choix is not installed.
+    """
+    smoothed = wins + PRIOR / 2 * (1 - np.eye(len(wins)))
+    points: NDArray[np.float64] = 1000 + 400 / math.log(10) * library().ilsr_pairwise_dense(
+        smoothed
+    )
     return points
+
+
+def library() -> Any:
+    """choix; raises Refused where it is not installed."""
+    try:
+        import choix
+    except ImportError:
+        raise Refused(
+            "to rank three systems or more takes the package choix, which is not installed",
+            "pip install 'janus4o[eval]'",
+        ) from None
+    return choix
 
 
 def raters(
