@@ -31,3 +31,15 @@ def test_throughput_has_a_line_for_every_batch(root: Path) -> None:
     table = done.stdout.partition("images/s")[2].splitlines()[1:]
     assert [line.split()[0] for line in table] == ["1", "3"]
     assert all(float(line.split()[4]) > 0 for line in table)
+
+
+def test_every_path_is_on_the_sheet(root: Path, tmp_path: Path) -> None:
+    """Paths that promise equal codes have them; the sheet is small enough for the documentation."""
+    words = [sys.executable, "benchmarks/paths.py", str(tmp_path / "sheet.png")]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    same = {line[:20].strip(): line[20:].split()[0] for line in done.stdout.splitlines()[:-1]}
+    assert len(same) == 7
+    assert [same[name] for name in ("plain", "packed", "speculate 8")] == ["8", "8", "8"]
+    for sheet in (tmp_path / "sheet.png", root / "docs" / "pictures" / "paths.png"):
+        assert 10_000 < sheet.stat().st_size < 200_000

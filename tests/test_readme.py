@@ -138,6 +138,7 @@ NOT_RUN = {
     "export OPENAI_API_KEY": "is the reader's own key",
     "janus4o doctor --live": "needs a key; tests/teachers asks a local server",
     "janus4o synth recipes/first_dollar.yaml": "needs a key; tests/teachers asks a local server",
+    "python benchmarks/paths.py": "lies in no sandbox; tests/test_benchmarks.py runs it",
     "python benchmarks/generation.py": "takes minutes; tests/test_benchmarks.py runs a small one",
     "janus4o status runs/first_dollar": "shows what the line before it would have made",
 }
