@@ -25,7 +25,7 @@ PROMPTS = [
     "a purple heart",
     "a blue square on the left of a red circle",
 ]
-EDITS = [(0, "make it blue"), (3, "make it green")]
+EDITS = [(0, "paint the red circle blue"), (3, "paint the yellow triangle green")]
 """(which prompt's picture in the first row, instruction)."""
 
 # name, how the model is loaded, codes a pass and which guesses hold
@@ -69,7 +69,7 @@ def main(where: Path) -> None:
         same = sum(a.codes.equal(b.codes) for a, b in zip(drawn, first, strict=True))
         print(f"{name:<20} {same} of {len(drawn)} pictures have the codes of the first row")
     where.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(256).save(where, optimize=True)
+    sheet.quantize(128).save(where, optimize=True)
     print(where)
 
 

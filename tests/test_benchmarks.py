@@ -68,3 +68,15 @@ def test_checks_find_most_of_what_is_planted(root: Path) -> None:
     table = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:-1]}
     assert len(table) == 8
     assert all(float(row[3]) >= 0.75 for row in table.values()), done.stdout
+
+
+def test_every_path_is_on_the_sheet(root: Path, tmp_path: Path) -> None:
+    """Paths that promise equal codes have them; the sheet is small enough for the documentation."""
+    words = [sys.executable, "benchmarks/paths.py", str(tmp_path / "sheet.png")]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    same = {line[:20].strip(): line[20:].split()[0] for line in done.stdout.splitlines()[:-1]}
+    assert len(same) == 7
+    assert [same[name] for name in ("plain", "packed", "speculate 8")] == ["8", "8", "8"]
+    for sheet in (tmp_path / "sheet.png", root / "docs" / "pictures" / "paths.png"):
+        assert 10_000 < sheet.stat().st_size < 200_000

@@ -145,6 +145,7 @@ NOT_RUN = {
     "janus4o train recipes/24gb_lora.yaml": "as above",
     "janus4o edit photo.png": "as above",
     "python benchmarks/training.py": "takes minutes; tests/test_benchmarks.py runs a small one",
+    "python benchmarks/paths.py": "lies in no sandbox; tests/test_benchmarks.py runs it",
     "python benchmarks/generation.py": "takes minutes; tests/test_benchmarks.py runs a small one",
     "janus4o status runs/first_dollar": "shows what the line before it would have made",
 }

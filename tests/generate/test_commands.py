@@ -78,6 +78,8 @@ def test_unknown_words_and_special_tokens_are_warned_about(
         (["edit", "nowhere.png", "make it blue"], 3, "nowhere.png"),
         (["edit", __file__, "make it blue"], 3, "not a PNG"),
         (["edit", "nowhere.png", __file__], 2, "is a file"),
+        (["generate", "a", "--guidance", "-1"], 2, "guidance = -1"),
+        (["generate", "a", "--temperature", "nan"], 2, "temperature = nan"),
         (["describe", __file__, "what is this"], 3, "not a PNG"),
         (["describe", "nowhere.png", ""], 3, "the question is empty"),
     ],
@@ -90,6 +92,23 @@ def test_bad_input_is_one_line_with_its_remedy(
     assert said in told
     assert " → " in told
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("case", ["17 sources", "too many pixels"])
+def test_sources_that_cannot_be_are_one_line_and_leave_no_file(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    side = 20_000 if case == "too many pixels" else 1
+    source = tmp_path / "source.png"
+    Image.new("1", (side, side)).save(source)
+    sources = [str(source)] * (17 if case == "17 sources" else 1)
+    out = tmp_path / "out"
+    assert main(["edit", *sources, "paint the circle blue", "--out", str(out)]) == 3
+    told = capsys.readouterr().err
+    assert ("17 source pictures" if case == "17 sources" else "has too many pixels") in told
+    assert " → " in told
+    assert told.count("\n") == 1
+    assert not out.exists() or not list(out.iterdir())
 
 
 def test_weights_and_speculation_from_the_command_line(
