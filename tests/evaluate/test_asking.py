@@ -54,7 +54,7 @@ def questions(*texts):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr("janus4o.evaluate.calling.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("janus4o.ledger.calling.FIRST_PAUSE", 0.001)
 
 
 def test_only_what_has_no_answer_is_asked_again(tmp_path):
@@ -65,7 +65,7 @@ def test_only_what_has_no_answer_is_asked_again(tmp_path):
     assert {key: one.text for key, one in asked.answers.items()} == {"a": "said a", "c": "said c"}
     assert asked.answers["a"].model == "scripted-2026-01-01"
     assert [(p.where, p.what) for p in asked.problems] == [("b", "no answer: TimeoutError: slow")]
-    assert asked.spend.errors == 10
+    assert asked.spend.errors == 3  # of unknown price: each may have been billed
     fails.clear()
     writer.requests.clear()
     asked = ask(writer, questions("a", "b", "c"), ledger)

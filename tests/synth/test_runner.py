@@ -21,10 +21,11 @@ from sqlalchemy.engine import Engine
 from janus4o import files
 from janus4o.errors import BudgetStop, FolderBusy, Interrupted, RecipeChanged, Refused
 from janus4o.exchange import PaintReply, PaintRequest, Picture
+from janus4o.ledger import calling
 from janus4o.ledger.prices import Price
 from janus4o.recipe import Recipe
 from janus4o.rows import open_rows
-from janus4o.synth import calls, runner
+from janus4o.synth import runner
 from janus4o.synth.runner import Outcome, run
 from janus4o.synth.status import status
 
@@ -326,7 +327,7 @@ def test_twins_that_differ_only_in_how_accents_are_spelt_are_one_row(
 def test_a_budget_is_never_overspent_and_the_run_goes_on_later(
     tmp_path: Path, make_recipe: Make, teacher: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "price_of", lambda _name: Price(0.01))
+    monkeypatch.setattr(calling, "price_of", lambda _name: Price(0.01))
     expected = finish(tmp_path / "whole", make_recipe(), teacher(cost_usd=0.01))
     spent = []
     for budget in (0.055, 0.055, 0.2):
@@ -384,7 +385,7 @@ def test_what_waits_behind_a_killed_sample_does_not_keep_it_from_being_made(
 def test_lost_calls_are_tried_again(
     tmp_path: Path, make_recipe: Make, teacher: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(calling, "FIRST_PAUSE", 0.0)
     expected = finish(tmp_path / "whole", make_recipe(), teacher())
 
     class Flaky(teacher):  # type: ignore[misc]
@@ -402,7 +403,7 @@ def test_lost_calls_are_tried_again(
 def test_a_teacher_that_never_answers_stops_the_run(
     tmp_path: Path, make_recipe: Make, teacher: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(calling, "FIRST_PAUSE", 0.0)
     expected = finish(tmp_path / "whole", make_recipe(30, 0), teacher())
     with pytest.raises(Refused, match=r"got no answer.*reset by peer"):
         run(make_recipe(30, 0), tmp_path / "a", teacher(breaks=1), teacher(breaks=1))

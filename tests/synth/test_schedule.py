@@ -11,10 +11,10 @@ import pytest
 
 from janus4o.errors import BudgetStop, Refused
 from janus4o.exchange import Refusal, Usage, WriteReply, WriteRequest
+from janus4o.ledger import calling
 from janus4o.recipe import Recipe, parse
 from janus4o.rows import open_rows
 from janus4o.sketch.teacher import SketchPainter
-from janus4o.synth import calls
 from janus4o.synth.checks import Anything
 from janus4o.synth.inspection import SketchInspector
 from janus4o.synth.runner import run
@@ -201,7 +201,7 @@ def test_shares_are_met_although_a_third_of_one_task_is_rejected(
 def test_planned_rows_do_not_depend_on_concurrency_stops_or_failures(
     tmp_path: Path, make_recipe: Make, teacher: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(calling, "FIRST_PAUSE", 0.0)
     words = NO_REPLACEMENTS
 
     def finish(folder: Path, recipe: Recipe, limit: int | None = None, breaks: int = 0) -> bytes:

@@ -47,7 +47,7 @@ def canary(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("janus4o.synth.calls.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("janus4o.ledger.calling.FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture

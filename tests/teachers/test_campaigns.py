@@ -76,7 +76,7 @@ def survive_storm(
 
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("janus4o.synth.calls.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("janus4o.ledger.calling.FIRST_PAUSE", 0.001)
     monkeypatch.setattr("janus4o.ledger.patience.LONGEST_PAUSE", 0.01)
 
 

@@ -51,7 +51,7 @@ class RedSeer:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("janus4o.evaluate.calling.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("janus4o.ledger.calling.FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture

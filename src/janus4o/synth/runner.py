@@ -24,6 +24,7 @@ from janus4o.errors import BudgetStop, Interrupted, Janus4oError, Refused
 from janus4o.exchange import Painter, Writer
 from janus4o.ledger.batches import Batching
 from janus4o.ledger.budget import Budget
+from janus4o.ledger.calling import AGAIN, GONE_SECONDS, MAX_FAILED
 from janus4o.ledger.journal import Spend
 from janus4o.ledger.limits import Pace
 from janus4o.ledger.prices import Priced
@@ -59,14 +60,9 @@ MAKERS = {
 }
 MAX_BARREN = 1000
 """Samples in a row that may come to nothing before the run is stopped."""
-MAX_FAILED = 10
-"""Samples in a row whose teacher did not answer before the run is stopped."""
-GONE_SECONDS = 3.0
-"""How long calls in flight are waited for once a teacher cannot be asked any more."""
 REPORT_SECONDS = 0.1
 TICK_SECONDS = 5.0
 """How often a run looks up although nothing ended: with batches, hours may pass."""
-AGAIN = "run the same command again to go on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,13 +258,13 @@ class _Run:
             {},
         )  # fmt: skip
         self._teachers.paces = {
-            role: Pace(server.limits, self._concurrency, sleep=self._teachers.wait)
+            role: Pace(server.limits, self._concurrency, sleep=self._teachers.stopping.wait)
             for role in ("writer", "painter")
             if isinstance(server := getattr(recipe.teachers, role), Server)
         }
 
         self._teachers.desks = {
-            role: Desk(role, teacher, store, self._teachers.wait)
+            role: Desk(role, teacher, store, self._teachers.stopping.wait)
             for role, teacher in (("writer", writer), ("painter", painter))
             if isinstance(teacher, Batching)  # also where only batches of an earlier run are out
         }
