@@ -1,8 +1,10 @@
 """A run that was stopped and went on ends with the same weights as one that was not."""
 
+import errno
 import json
 import os
 import signal
+from concurrent.futures import wait
 from dataclasses import replace
 
 import pytest
@@ -226,3 +228,26 @@ def test_the_number_of_workers_does_not_change_what_is_learnt(
         learnt.append(weights(model))
     assert_same(*learnt)
     assert metrics(tmp_path / "1") == metrics(tmp_path / "3")
+
+
+def test_a_checkpoint_that_cannot_be_written_is_heard_before_the_next_one(
+    tmp_path, codes, fresh_model, monkeypatch
+):
+    seen, check = [], checkpoints.Saver.check
+
+    def full(*_args, **_more):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def check_when_written(saver):
+        wait([saver._writing] if saver._writing else [])
+        check(saver)
+
+    monkeypatch.setattr(checkpoints, "save_model", full)
+    monkeypatch.setattr(checkpoints.Saver, "check", check_when_written)
+    settings = replace(SETTINGS, checkpoint_every=2)
+    with pytest.raises(OSError, match="No space left"):
+        train(
+            settings, fresh_model(), codes, tmp_path, on_step=lambda one, _: seen.append(one.step)
+        )
+    assert seen == [1, 2]
+    assert list_steps(tmp_path) == []

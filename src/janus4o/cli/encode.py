@@ -22,13 +22,16 @@ def command(
     init: Annotated[
         str | None, typer.Option(help="Model whose picture tokenizer to use; default model.init.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto (every GPU there is, or the CPU), cpu, cuda or cuda:N.")
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Turn the pictures of RECIPE's data set into codes. A second run does nothing."""
     from janus4o.recipe import load
 
     read = load(recipe, overrides)
-    codes = encode(read, init or read.model.init)
+    codes = encode(read, init or read.model.init, device)
     if as_json:
         console.json(
             {
@@ -42,26 +45,28 @@ def command(
         console.say(f"{len(codes.rows):,} rows in {codes.folder}")
 
 
-def encode(recipe: Recipe, init: str) -> Codes:
+def encode(recipe: Recipe, init: str, device: str = "auto") -> Codes:
     """The stage itself, in the recipe's run folder."""
     from janus4o import files
+    from janus4o.model.device import pick_devices
     from janus4o.rows import open_rows
     from janus4o.train.encode import encode_rows
     from janus4o.train.presets import resolve_fit
     from janus4o.train.start import start_model
 
+    devices = pick_devices(device)
     with files.lock(recipe.folder):
         rows = open_rows(recipe.folder)
         for problem in rows.problems[:3]:
             console.warn(problem)
-        model = start_model(init, resolve_fit(recipe), recipe.train.seed)
+        model = start_model(init, resolve_fit(recipe), recipe.train.seed, stored=True)
         with console.progress(None, "encode", "pictures") as progress:
 
             def show(done: int, total: int) -> None:
                 progress.total = total
                 progress.update(done)
 
-            codes = encode_rows(rows, model, recipe.folder / "codes", show)
+            codes = encode_rows(rows, model, recipe.folder / "codes", show, devices=devices)
     if codes.unreadable:
         console.warn(
             f"{codes.unreadable} unreadable pictures cost {codes.skipped} rows; "

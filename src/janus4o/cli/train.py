@@ -53,9 +53,10 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
     from janus4o.model.device import move, pick_device
     from janus4o.recipe import keep
     from janus4o.train.codes import codes_folder, open_codes
+    from janus4o.train.learnt import to_bfloat16
     from janus4o.train.loop import train as train_model
     from janus4o.train.presets import resolve, resolve_fit
-    from janus4o.train.ranks import join, local_device
+    from janus4o.train.ranks import join, local_device, noticing
     from janus4o.train.start import start_model
 
     settings = resolve(recipe.train)
@@ -64,10 +65,14 @@ def train(recipe: Recipe, init: str, device: str = "auto") -> Result:
         ranks = held.enter_context(join(place))
         if ranks.is_first:
             held.enter_context(files.lock(recipe.folder))
-        ranks.from_first(None)  # the others wait until the folder is ours
-        model = start_model(init, resolve_fit(recipe), recipe.train.seed)
+        with noticing(ranks):
+            ranks.from_first(None)  # the others wait until the folder is ours
+        halved = settings.weights == "bf16"
+        model = start_model(init, resolve_fit(recipe), recipe.train.seed, stored=halved)
         codes = open_codes(codes_folder(recipe.folder / "codes", model))
         _check_fresh(codes, recipe.folder)
+        if halved:
+            to_bfloat16(model)  # before it is moved: a GPU may not hold it in float32
         move(model.network, place)
         with console.progress(None, "train", "steps") as progress:
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from transformers import JanusForConditionalGeneration
 
-PIXELS_AT_ONCE = 16 * 64 * 64
+PIXELS_AT_ONCE = {"cpu": 16 * 64 * 64, "cuda": 16 * 384 * 384}
 """Pictures are encoded in groups of about this many pixels, to bound memory."""
 
 
@@ -53,7 +53,8 @@ def encode(network: JanusForConditionalGeneration, pixel_values: Tensor) -> Tens
     """
     codebook = F.normalize(network.model.vqmodel.quantize.embedding.weight.float(), dim=-1)
     codes = []
-    for part in torch.split(pixel_values, _group(pixel_values.shape[-1])):
+    pixels = PIXELS_AT_ONCE.get(codebook.device.type, PIXELS_AT_ONCE["cpu"])
+    for part in torch.split(pixel_values, max(1, pixels // pixel_values.shape[-1] ** 2)):
         z_BTD = latents(network, part).flatten(2).transpose(1, 2)
         codes.append((F.normalize(z_BTD.float(), dim=-1) @ codebook.T).argmax(-1).cpu())
     return torch.cat(codes)
@@ -84,10 +85,6 @@ def decode(network: JanusForConditionalGeneration, codes: Tensor) -> NDArray[np.
         levels = ((x.float() + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)
         pictures.append(levels.permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(pictures)
-
-
-def _group(side: int) -> int:
-    return max(1, PIXELS_AT_ONCE // side**2)
 
 
 def _place(network: JanusForConditionalGeneration) -> Tensor:

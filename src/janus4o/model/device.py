@@ -29,6 +29,13 @@ def pick_device(name: str) -> torch.device:
         raise UsageError(f"device {name!r}: {reason}", "auto or cpu") from error
 
 
+def pick_devices(name: str) -> list[torch.device]:
+    """Every GPU there is for "auto" and "cuda", else the one of that name; raises as `pick_device`."""
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+    return [pick_device(name)]
+
+
 @contextmanager
 def enough_memory(
     what: str, remedy: str = "use dtype bfloat16, a smaller model, or a machine with more"

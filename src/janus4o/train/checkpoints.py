@@ -143,6 +143,11 @@ class Saver:
             writing, self._writing = self._writing, None
             writing.result()
 
+    def check(self) -> None:
+        """As `wait`, but only where the last one has come to its end: failures are heard at once."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
     def close(self) -> None:
         """Lets a checkpoint in hand be finished; its failure is not raised."""
         self._pool.shutdown(wait=True)

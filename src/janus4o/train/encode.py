@@ -7,20 +7,22 @@ run goes on after its last whole shard; rows added to the data set cost only the
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from janus4o.errors import BadInput, DataError, Interrupted
 from janus4o.files import write_atomic
@@ -46,6 +48,9 @@ from janus4o.train.codes import (
     write_shard,
 )
 
+if TYPE_CHECKING:
+    from transformers import JanusForConditionalGeneration
+
 Progress = Callable[[int, int], None]
 """Called with (pictures done, pictures in all)."""
 
@@ -60,10 +65,13 @@ def encode_rows(
     folder: str | Path,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
+    devices: Sequence[torch.device] = (),
 ) -> Codes:
     """Encodes the pictures of `rows` for `model` and returns the encoded data set.
 
     Args:
+        devices: where; each gets a copy of the picture tokenizer and works beside the others. None
+            given means where the model is. How many there are changes no code.
         folder: the run's `codes` folder; the codes get a folder of their own in it.
         stop: asked between pictures; True keeps what is encoded and ends with Interrupted, and the
             next call goes on. So does a SIGINT or SIGTERM (where this is the main thread).
@@ -103,12 +111,12 @@ def encode_rows(
             progress(done + fresh + len(unreadable), len(wanted))
 
     show(0)
-    with _channels_last(model), draining() as interrupted:
+    with _Encoders(model, devices or [model.device]) as encoders, draining() as interrupted:
 
         def stopped() -> bool:
             return interrupted() or (stop is not None and stop())
 
-        for shard in _encode(rows, todo, sources, model, unreadable, show, stopped):
+        for shard in _encode(rows, todo, sources, model, encoders, unreadable, show, stopped):
             write_shard(folder, shards, shard)
             shards += 1
             note(shard)
@@ -156,15 +164,43 @@ def encode_rows(
     return open_codes(folder)
 
 
-@contextmanager
-def _channels_last(model: JanusModel) -> Iterator[None]:
-    """Convolutions run up to half as fast again with this layout of the tokenizer's weights."""
-    vq: nn.Module = model.network.model.vqmodel
-    vq.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    try:
-        yield
-    finally:
-        vq.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+class _Encoders:
+    """Copies of a picture tokenizer, one a device, each busy with one group of pictures at a time."""
+
+    def __init__(self, model: JanusModel, devices: Sequence[torch.device]) -> None:
+        self.count = len(devices)
+        self._free: SimpleQueue[JanusForConditionalGeneration] = SimpleQueue()
+        for device in devices:
+            vq = copy.deepcopy(model.network.model.vqmodel).to(device)
+            # Convolutions run up to half as fast again with this layout of their weights.
+            vq.to(memory_format=torch.channels_last)
+            self._free.put(
+                cast(
+                    "JanusForConditionalGeneration",
+                    SimpleNamespace(model=SimpleNamespace(vqmodel=vq)),
+                )
+            )
+        self._pool = ThreadPoolExecutor(len(devices), thread_name_prefix="encode")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, pixels: Sequence[NDArray[np.uint8]]) -> Future[NDArray[np.int64]]:
+        """Codes [n, T] of fitted pictures [S, S, 3]."""
+
+        def work() -> NDArray[np.int64]:
+            network = self._free.get()
+            try:
+                # TensorFloat-32 would round otherwise than the official tokenizer.
+                with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+                    return codebook.encode(network, to_pixel_values(np.stack(pixels))).numpy()
+            finally:
+                self._free.put(network)
+
+        return self._pool.submit(work)
 
 
 def _encode(
@@ -172,6 +208,7 @@ def _encode(
     names: Sequence[str],
     sources: set[str],
     model: JanusModel,
+    encoders: _Encoders,
     unreadable: dict[str, str],
     show: Callable[[int], None],
     stopped: Callable[[], bool],
@@ -185,24 +222,34 @@ def _encode(
     """
     side, dtype = model.geometry.image_size, _dtype(model.geometry.codebook)
     limit = max(AT_ONCE, min(4096, SHARD_BYTES // (side * side * 3)))
-    seen: dict[str, NDArray[np.int64]] = {}
+    seen: dict[str, NDArray[np.integer[Any]]] = {}
     ready: list[tuple[str, str, NDArray[np.uint8]]] = []
+    fresh: dict[str, NDArray[np.uint8]] = {}  # of the shard in hand, not yet on their way
+    out: deque[tuple[tuple[str, ...], Future[NDArray[np.int64]]]] = deque()
+
+    done = 0  # of the shard in hand
+
+    def submit() -> None:
+        out.append((tuple(fresh), encoders.submit(list(fresh.values()))))
+        fresh.clear()
+        gather(encoders.count)  # no more than each device's next group, or a stop would come late
+
+    def gather(most: int) -> None:
+        """Takes in what is encoded until no more than `most` groups are on their way."""
+        nonlocal done
+        while len(out) > most:
+            digests, future = out.popleft()
+            if stopped() and future.cancel():
+                continue  # nobody has begun with these
+            seen.update(zip(digests, future.result().astype(dtype), strict=True))
+            done += len(digests)
+            show(done)
 
     def shard() -> Shard:
-        fresh = {digest: pixels for _, digest, pixels in ready if digest not in seen}
-        for start in range(0, len(fresh), AT_ONCE):
-            group = list(fresh)[start : start + AT_ONCE]
-            values = to_pixel_values(np.stack([fresh[digest] for digest in group]))
-            found = codebook.encode(model.network, values).numpy()
-            seen.update(zip(group, found, strict=True))
-            show(start + len(group))
-            if stopped():
-                ready[:] = [one for one in ready if one[1] in seen]
-                break
         kept = [place for place, (name, _, _) in enumerate(ready) if name in sources]
         made = Shard(
             names=tuple(name for name, _, _ in ready),
-            codes_nT=np.stack([seen[digest] for _, digest, _ in ready]).astype(dtype),
+            codes_nT=np.stack([seen[digest] for _, digest, _ in ready]),
             pictured=tuple(kept),
             pixels=np.stack([ready[place][2] for place in kept])
             if kept
@@ -211,17 +258,30 @@ def _encode(
         ready.clear()
         return made
 
-    for name, result in _read_ahead(rows, names, model):
-        try:
-            ready.append((name, *result.result()))
-        except BadInput as error:
-            unreadable[name] = error.message
-        if not stopped() and len(ready) == limit:
-            yield shard()
-        if stopped():
-            break
-    if ready:
-        yield shard()
+    asked: set[str] = set()
+    ended = False
+    reading = _read_ahead(rows, names, model)
+    while not ended:
+        name, result = next(reading, ("", None))
+        if result is not None:
+            try:
+                digest, pixels = result.result()
+            except BadInput as error:
+                unreadable[name] = error.message
+            else:
+                ready.append((name, digest, pixels))
+                if digest not in asked:
+                    asked.add(digest)
+                    fresh[digest] = pixels
+        ended = result is None or stopped()
+        if len(fresh) == AT_ONCE or (fresh and (ended or len(ready) == limit)):
+            submit()
+        if ended or len(ready) == limit:
+            gather(0)
+            done = 0
+            ready[:] = [one for one in ready if one[1] in seen]
+            if ready:
+                yield shard()
 
 
 def _read_ahead(

@@ -58,10 +58,7 @@ def prepare(model: JanusModel, settings: Settings) -> dict[str, nn.Parameter]:
         if frozen and name.startswith(frozen):
             parameter.requires_grad_(False)
     if settings.weights == "bf16":
-        for name, child in network.model.named_children():
-            if name != "vqmodel":  # its codes must stay what they are
-                child.to(torch.bfloat16)
-        network.lm_head.to(torch.bfloat16)
+        to_bfloat16(model)
     if settings.lora is not None:
         add_lora(network, settings.lora, settings.seed)
     _recompute(network, settings.recompute)
@@ -73,6 +70,14 @@ def prepare(model: JanusModel, settings: Settings) -> dict[str, nn.Parameter]:
             # Sums of many micro-batches lose too much in bfloat16.
             parameter.grad_dtype = torch.float32
     return learnt
+
+
+def to_bfloat16(model: JanusModel) -> None:
+    """All weights but the picture tokenizer's, in place: its codes must stay what they are."""
+    for name, child in model.network.model.named_children():
+        if name != "vqmodel":
+            child.to(torch.bfloat16)
+    model.network.lm_head.to(torch.bfloat16)
 
 
 def make_optimizer(settings: Settings, learnt: Mapping[str, nn.Parameter]) -> torch.optim.Optimizer:

@@ -103,7 +103,8 @@ def train(
     origin = origin_of(settings, steps, codes.digest, model.name)
 
     is_cut = settings.shard == "full" and ranks.world > 1
-    if is_cut and settings.optimizer == "adamw_8bit":
+    if ranks.world > 1 and settings.optimizer == "adamw_8bit":
+        # It rounds by chance, each process in its own way: copies of the weights would drift apart.
         raise RecipeError(
             "train.optimizer adamw_8bit is for one process", "several cut adamw's moments anyway"
         )
@@ -145,6 +146,7 @@ def train(
             draining() as interrupted,
         ):
             while done < steps:
+                saver.check()
                 began = time.perf_counter()
                 drawn = rows_of_step(done, settings.batch, len(kept), settings.seed)
                 rows = kept[drawn].tolist()

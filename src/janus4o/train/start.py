@@ -14,17 +14,22 @@ from janus4o.model.preprocess import Fit
 RANDOM = "random"
 
 
-def start_model(init: str, fit: Fit, seed: int = 0) -> JanusModel:
+def start_model(init: str, fit: Fit, seed: int = 0, stored: bool = False) -> JanusModel:
     """The model `init` names, with float32 weights, set to fit pictures as the recipe says.
 
     `random` is the sketch base with everything but its picture tokenizer drawn anew from `seed`: the
     control that shows what the base contributes. Codes stay the same, so both can be compared.
 
+    Args:
+        stored: leaves weights in the dtype they are stored in, all but the picture tokenizer's.
+
     Raises:
         CheckpointError: `init` is no usable checkpoint.
     """
     if init != RANDOM:
-        return replace(load_model(init, torch.float32), fit=fit)
+        model = replace(load_model(init, None if stored else torch.float32), fit=fit)
+        model.network.model.vqmodel.float()  # codes are those of float32
+        return model
     base = load_model(SKETCH_BASE, torch.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
