@@ -298,7 +298,7 @@ class Scripted:
     answered: list[int] = field(default_factory=list)
 
     async def write(self, request: WriteRequest) -> WriteReply | Refusal:
-        seed = request.seed or 0
+        seed = request.seed
         if seed in self.waits:
             await self.waits[seed].wait()
         self.answered.append(seed)
