@@ -10,7 +10,7 @@ from PIL import Image
 from janus4o.cli.app import main
 from janus4o.errors import DataError, Refused
 from janus4o.evaluate.asking import Question, as_picture, ask
-from janus4o.evaluate.calling import Manner
+from janus4o.evaluate.calling import Job, Manner, call_all
 from janus4o.evaluate.dpg.mode import Mode
 from janus4o.evaluate.dpg.questions import read_questions
 from janus4o.evaluate.dpg.scoring import score_run
@@ -19,7 +19,14 @@ from janus4o.evaluate.dpg.vqa import collect_answers, read_answer
 from janus4o.evaluate.imgedit.edits import SCORE_NAMES, read_edits
 from janus4o.evaluate.imgedit.edits import find_pictures as find_edits
 from janus4o.evaluate.imgedit.judging import collect_replies, read_judge_prompts
-from janus4o.exchange import Refusal, Unanswered, WriteReply, WriteRequest
+from janus4o.exchange import (
+    PaintReply,
+    PaintRequest,
+    Refusal,
+    Unanswered,
+    WriteReply,
+    WriteRequest,
+)
 from janus4o.images import open_image
 
 
@@ -45,6 +52,28 @@ class Scripted:
         if isinstance(said, Refusal):
             return said
         return WriteReply(said, "scripted-2026-01-01")
+
+
+class Easel:
+    """A painter that paints white, or fails, and remembers what it was asked."""
+
+    name = "easel"
+    max_categories = 4
+
+    def __init__(self, failure=None):
+        self.failure = failure
+        self.requests = []
+        self.running = self.most = 0
+
+    async def paint(self, request):
+        self.requests.append(request)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0)
+        self.running -= 1
+        if self.failure is not None:
+            raise self.failure
+        return PaintReply(as_picture(Image.new("RGB", request.size, "white")), "easel-1")
 
 
 def questions(*texts):
@@ -99,6 +128,37 @@ def test_equal_questions_are_asked_once(tmp_path):
     asked = ask(writer, [replace(q, id=str(n)) for n, q in enumerate(twice)], tmp_path / "asked")
     assert sorted(asked.answers) == ["0", "1", "2", "3"]
     assert len(writer.requests) == 2
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_equal_pictures_are_painted_one_after_the_other(n, tmp_path):
+    """A benchmark may have a prompt more than once: each has a picture of its own."""
+    painter, kept, ends = Easel(), [], []
+
+    def keep(reply):
+        kept.append(reply.model)
+        return str(len(kept))
+
+    jobs = [Job(str(i), PaintRequest("a", (), (8, 8), 7), keep) for i in range(n)]
+    spend = call_all(painter, iter(jobs), tmp_path, Manner(), lambda job, end: ends.append(end))
+    assert [end.status for end in ends] == ["ok"] * n
+    assert sorted(end.blob for end in ends) == [str(i + 1) for i in range(n)]
+    assert painter.most == 1
+    assert spend.calls == n
+
+
+@pytest.mark.parametrize("paints", [False, True])
+def test_who_waits_for_its_like_when_the_run_is_stopped_is_not_asked_and_not_listed(
+    paints, tmp_path
+):
+    stop = Unanswered("401", stop=Refused("wrong key", "set it"))
+    teacher, ends = (Easel(stop) if paints else Scripted(lambda r: stop)), []
+    asked = PaintRequest("a", (), (8, 8), 7) if paints else WriteRequest("a")
+    jobs = [Job(str(i), asked, (lambda reply: "") if paints else None) for i in range(3)]
+    with pytest.raises(Refused, match="wrong key"):
+        call_all(teacher, iter(jobs), tmp_path, Manner(), lambda job, end: ends.append(end))
+    assert ends == []
+    assert len(teacher.requests) == 1
 
 
 def test_a_wrong_key_ends_the_run_and_keeps_what_was_said(tmp_path):

@@ -1,6 +1,8 @@
 """Shares are met by plan: within a percentage point, or one sample below a hundred, whoever says no."""
 
+import asyncio
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,9 +17,10 @@ from janus4o.ledger import calling
 from janus4o.recipe import Recipe, parse
 from janus4o.rows import open_rows
 from janus4o.sketch.teacher import SketchPainter
+from janus4o.synth import runner
 from janus4o.synth.checks import Anything
 from janus4o.synth.inspection import SketchInspector
-from janus4o.synth.runner import run
+from janus4o.synth.runner import Tally, run
 from janus4o.synth.sample import ATTEMPTS, Pipeline, name_samples
 from janus4o.synth.schedule import Deck, Quota
 from janus4o.synth.setting import Setting, setting_of
@@ -264,6 +267,126 @@ def test_a_task_that_is_always_refused_is_one_clear_line_and_loses_nothing(
     with pytest.raises(Refused, match="cannot be had"):
         run(planned(make_recipe, 25, 60), tmp_path / "a", again, teacher(refuses=0, few=40))
     assert len(made(tmp_path / "a").splitlines()) == 74
+
+
+def test_a_run_ends_where_nothing_is_left_to_ask_for(
+    tmp_path: Path, make_recipe: Make, teacher: type
+) -> None:
+    edits = {"count": 3, "tasks": {"inpainting_replacement": 1.0}}
+    recipe = make_recipe(2, editing=edits, shares="planned", concurrency=2)
+    writer = Picky(teacher(few=40), NO_REPLACEMENTS, 1.0)
+    with pytest.raises(Refused, match="3 of 3 editing rows cannot be had"):
+        run(recipe, tmp_path, writer, teacher(refuses=0, few=40))
+    assert len(made(tmp_path).splitlines()) == 2
+
+
+@dataclass
+class Scripted:
+    """Wraps a writer; what it does with a sample is said by the seed it is asked with.
+
+    Attributes:
+        refused, failed: seeds that bring a refusal, or no answer.
+        waits: seed → what must have happened before it is answered.
+    """
+
+    writer: object
+    refused: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
+    waits: dict[int, asyncio.Event] = field(default_factory=dict)
+    max_categories: int = 4
+    name: str = "sketch-fake"
+    answered: list[int] = field(default_factory=list)
+
+    async def write(self, request: WriteRequest) -> WriteReply | Refusal:
+        seed = request.seed
+        if seed in self.waits:
+            await self.waits[seed].wait()
+        self.answered.append(seed)
+        if seed in self.failed:
+            raise ConnectionError("reset by peer")
+        if seed in self.refused:
+            return Refusal("policy", "no", "fake-writer-1", Usage(cost_usd=0.0))
+        reply: WriteReply = await self.writer.write(request)  # type: ignore[attr-defined]
+        return reply
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_was_made_of_a_task_that_is_given_up_keeps_no_other_row_from_being_made(
+    late: bool,
+    tmp_path: Path,
+    make_recipe: Make,
+    teacher: type,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The task of the first slot is given up when samples of it have ended further behind, or when
+    one has yet to end; then the last slot of the other task needs a second sample.
+    """
+    monkeypatch.setattr(runner, "REPORT_SECONDS", 0.0)
+    tasks = {"element_manipulation": 1.0, "attribute_manipulation": 1.0}
+    recipe = make_recipe(0, editing={"count": 6, "tasks": tasks}, shares="planned", concurrency=6)
+    names, schedule = name_samples(recipe), setting_of(recipe, teacher(), Anything()).schedule
+    assert schedule is not None
+
+    def seed(slot: int, attempt: int = 0) -> int:
+        return names.sample(Pipeline.EDITING, slot * ATTEMPTS + attempt).stage_seed("write")
+
+    slots = [schedule.edit(names.sample(Pipeline.EDITING, n * ATTEMPTS)).name for n in range(6)]
+    behind = slots.index(slots[0], 1)
+    last = max(n for n in range(6) if slots[n] != slots[0])
+    assert behind < last
+    given_up, ended = asyncio.Event(), asyncio.Event()
+    writer = Scripted(
+        teacher(few=40),
+        refused={seed(last), *(seed(0, attempt) for attempt in range(ATTEMPTS))},
+        waits={seed(last): ended} | ({seed(behind): given_up} if late else {}),
+    )
+
+    def progress(tally: Tally) -> None:
+        if tally.ends.get("refused: policy", 0) >= ATTEMPTS:
+            given_up.set()
+            if seed(behind) in writer.answered:
+                ended.set()
+
+    def finish() -> list[str]:
+        with pytest.raises(Refused, match="3 of 6 editing rows cannot be had"):
+            run(recipe, tmp_path, writer, teacher(refuses=0, few=40), progress)
+        return [json.loads(line)["provenance"]["task"] for line in made(tmp_path).splitlines()]
+
+    assert finish() == [slots[last]] * 3
+    writer.answered.clear()
+    assert finish() == [slots[last]] * 3
+    assert writer.answered == []
+
+
+@pytest.mark.parametrize("state", ["painted", "failed"])
+def test_answers_to_a_sample_behind_one_that_failed_are_used_again(
+    state: str,
+    tmp_path: Path,
+    make_recipe: Make,
+    teacher: type,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first sample of a slot got no answer, and the run was killed over the second one."""
+    monkeypatch.setattr(calling, "FIRST_PAUSE", 0.0)
+    recipe = make_recipe(3, 0, shares="planned")
+    first = name_samples(recipe).sample(Pipeline.PROMPT_FIRST, 0).stage_seed("write")
+
+    def finish(folder: Path, writer: Scripted) -> tuple[bytes, dict[str, int], list[str]]:
+        painter = teacher(refuses=0, few=40)
+        ends = run(recipe, folder, writer, painter).tally.ends
+        return made(folder), ends, painter.asked
+
+    whole, _, _ = finish(tmp_path / "whole", Scripted(teacher(few=40), refused={first}))
+    finish(tmp_path / "cut", Scripted(teacher(few=40), failed={first}))
+    with sqlite3.connect(tmp_path / "cut" / "store.sqlite") as store:
+        store.execute('UPDATE samples SET state = ?, "row" = NULL WHERE number = 1', (state,))
+        store.execute("DELETE FROM facts WHERE name = 'finished'")
+    writer = Scripted(teacher(few=40), refused={first})
+    rows, ends, painted = finish(tmp_path / "cut", writer)
+    assert rows == whole
+    assert ends == {"refused: policy": 1}
+    assert writer.answered == [first]
+    assert painted == []
 
 
 def test_only_the_learnable_world_draws_unless_it_is_told(make_recipe: Make) -> None:

@@ -204,20 +204,30 @@ class _Calls:
         while self._stop is None and (job := next(jobs, None)) is not None:
             key = job.key(self._teacher.name)
             try:
-                if (twin := self._under_way.get(key)) is not None:
-                    await asyncio.wait([twin])  # equal questions are asked once
-                    if job.keep is None and key not in self._ledger.answered:
-                        self._ended(job, "its like got no answer")
-                        continue
-                end: Attempt | str | None = self._ledger.answered.get(key)
-                # A picture that came once and is wanted again is gone from its folder.
-                if end is None or (isinstance(end, Attempt) and end.status == "ok" and job.keep):
-                    end = await self._ask(job, key)
+                end = await self._end(job, key)
             except Janus4oError as stop:
                 self._stop = self._stop or stop
                 self._stopping.set()
                 return
-            self._ended(job, end)
+            if end is not None:
+                self._ended(job, end)
+
+    async def _end(self, job: Job, key: str) -> Attempt | str | None:
+        """The answer, or why there is none; None where the run is stopped before it was asked for.
+
+        Equal questions are asked once, equal pictures one after the other: each has its own place.
+        """
+        while (twin := self._under_way.get(key)) is not None:  # of many that wait, one goes on
+            await asyncio.wait([twin])
+            if self._stop is not None:
+                return None
+            if job.keep is None and key not in self._ledger.answered:
+                return "its like got no answer"
+        known = self._ledger.answered.get(key)
+        # A picture that came once and is wanted again is gone from its folder.
+        if known is None or (known.status == "ok" and job.keep):
+            return await self._ask(job, key)
+        return known
 
     async def _ask(self, job: Job, key: str) -> Attempt | str:
         """The answer, or why none came after all patience."""

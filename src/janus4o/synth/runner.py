@@ -59,7 +59,8 @@ MAKERS = {
     **dict.fromkeys(TURNS, editing.make),
 }
 MAX_BARREN = 1000
-"""Samples in a row that may come to nothing before the run is stopped."""
+"""Samples in a row that may come to nothing before the run is stopped; with planned shares, what a
+slot asked for is given up long before."""
 REPORT_SECONDS = 0.1
 TICK_SECONDS = 5.0
 """How often a run looks up although nothing ended: with batches, hours may pass."""
@@ -171,6 +172,8 @@ class _Queue:
     Attributes:
         waiting: ended but undecided, because one before it has not ended.
         unfinished: known from earlier runs, to be taken up again.
+        behind: begun by earlier runs behind one of these in its slot: taken up if that comes to
+            nothing.
         undecided: index of the first sample not decided yet.
         issued: index of the next sample to start where none is to be taken up or replaced.
         in_flight: started and not ended.
@@ -187,6 +190,7 @@ class _Queue:
     attempts: int
     waiting: dict[int, Standing] = field(default_factory=dict)
     unfinished: set[int] = field(default_factory=set)
+    behind: set[int] = field(default_factory=set)
     seen: set[object] = field(default_factory=set)
     undecided: int = 0
     issued: int = 0
@@ -209,6 +213,13 @@ class _Queue:
             following += 1
         if following % self.attempts:
             self.unfinished.add(following)
+
+    def leave_empty(self) -> None:
+        """Passes over the slot that is to be decided: what is there of it is no row."""
+        following = self.slot_after(self.undecided)
+        for index in range(self.undecided, following):
+            self.waiting.pop(index, None)
+        self.undecided = following
 
     def hopeful_before(self, index: int) -> int:
         """Samples that may still be accepted before the one at `index` must be started."""
@@ -280,7 +291,7 @@ class _Run:
             begun = {
                 self._names.sample(queue.pipeline, index).id
                 for queue in queues
-                for index in queue.unfinished
+                for index in queue.unfinished | queue.behind
             }
             self._teachers.answered = {
                 (a.sample, a.stage): a
@@ -325,12 +336,15 @@ class _Run:
         states = [standing.state for standing in known]
         if State.CHECKED in states or State.ACCEPTED in states:
             return
-        for standing in known:
-            if standing.state not in (State.REJECTED, State.REFUSED):
-                del queue.waiting[standing.sample.index]
-                queue.unfinished.add(standing.sample.index)
-                return
-        queue.replace(known[-1].sample.index)
+        ended = (State.REJECTED, State.REFUSED)
+        begun = [standing.sample.index for standing in known if standing.state not in ended]
+        for index in begun:
+            del queue.waiting[index]
+        if begun:
+            queue.unfinished.add(begun[0])
+            queue.behind.update(begun[1:])
+        else:
+            queue.replace(known[-1].sample.index)
 
     async def _fill_all(self, queues: list[_Queue]) -> None:
         with self._signals():
@@ -401,12 +415,12 @@ class _Run:
 
     def _next(self, queue: _Queue) -> Sample | None:
         """The sample to start, if one is needed; never more than could all be accepted."""
-        index = min(queue.unfinished, default=queue.issued)
-        while queue.given_up and self._asked(queue, index) in queue.given_up:
+        index, end = min(queue.unfinished, default=queue.issued), queue.wanted * queue.attempts
+        while index < end and self._is_given_up(queue, index):
             queue.unfinished.discard(index)
             queue.issued = max(queue.issued, queue.slot_after(index))
             index = min(queue.unfinished, default=queue.issued)
-        if queue.attempts > 1 and index >= queue.wanted * queue.attempts:
+        if queue.attempts > 1 and index >= end:
             return None
         needed = queue.wanted - queue.accepted - queue.missing - queue.kept_before(index)
         if self._limit is not None:
@@ -440,9 +454,10 @@ class _Run:
             raise error
         standing = task.result()
         self._store.update(standing)
-        queue.waiting[standing.sample.index] = standing
-        if standing.state is not State.CHECKED:
-            queue.replace(standing.sample.index)
+        if standing.sample.index >= queue.undecided:  # or its slot was left empty meanwhile
+            queue.waiting[standing.sample.index] = standing
+            if standing.state is not State.CHECKED:
+                queue.replace(standing.sample.index)
         if standing.state is not State.FAILED:
             queue.failed = 0
             return
@@ -456,9 +471,9 @@ class _Run:
     def _decide(self, queue: _Queue) -> None:
         """Accepts or rejects, in the order of the indices, as far as there is no gap."""
         while queue.accepted + queue.missing < queue.wanted:
-            if queue.given_up and self._asked(queue, queue.undecided) in queue.given_up:
+            if self._is_given_up(queue, queue.undecided):
                 queue.missing += 1
-                queue.undecided = queue.slot_after(queue.undecided)
+                queue.leave_empty()
                 continue
             if queue.undecided not in queue.waiting:
                 break
@@ -517,6 +532,10 @@ class _Run:
         """What the slot of a sample is to be."""
         schedule = self._setting.schedule
         return schedule.asked(self._names.sample(queue.pipeline, index)) if schedule else ""
+
+    def _is_given_up(self, queue: _Queue, index: int) -> bool:
+        """Whether the slot of a sample is left empty."""
+        return bool(queue.given_up) and self._asked(queue, index) in queue.given_up
 
     def _shortage(self, queue: _Queue) -> Refused | None:
         """Says which shares could not be met."""
