@@ -21,6 +21,8 @@ PAGE = 24
 """Entries of a page."""
 LONGEST = 200
 """Characters somebody may look for."""
+OFFERED = 200
+"""Values of a filter that are offered, the most frequent; the others can be asked for all the same."""
 PASSED, FAILED = "passed", "failed"
 """Values of the filter `check`; every other is the name of a check that said no."""
 
@@ -58,8 +60,9 @@ class Query:
 
 def parse(said: Mapping[str, str]) -> Query:
     """Reads the part of an address after "?"; raises BadInput where it asks for no such thing."""
-    texts = {name: said.get(name, "").strip() for name in (*FILTERS, "check", "words")}
-    if any(len(text) > LONGEST for text in texts.values()):
+    texts = {name: said.get(name, "") for name in (*FILTERS, "check", "words")}
+    texts["words"] = texts["words"].strip()
+    if len(texts["words"]) > LONGEST:
         raise BadInput(f"at most {LONGEST} characters can be looked for")
     keys: dict[str, int] = {}
     for name in ("after", "before"):
@@ -100,7 +103,7 @@ class Index:
 
     Attributes:
         digest: of the data set it was made of.
-        choices: filter → value → entries; what is empty everywhere is left out.
+        choices: filter → value → entries, what is offered to choose from.
     """
 
     def __init__(self, album: Album) -> None:
@@ -132,11 +135,7 @@ class Index:
         self._verdicts = (
             {PASSED: checked & ~any_failed, FAILED: any_failed} if checked.any() else {}
         )
-        self.choices = {
-            name: {value: counts[code] for value, code in column.values.items() if value}
-            for name, column in columns.items()
-            for counts in (Counter(column.codes),)
-        }
+        self.choices = {name: _offered(column) for name, column in columns.items()}
         verdicts = {**self._verdicts, **self._failed}
         self.choices["check"] = {name: int(mask.sum()) for name, mask in verdicts.items()}
 
@@ -149,7 +148,8 @@ class Index:
         else:
             after = -1 if query.after is None else query.after
             start = int(np.searchsorted(keys, after, side="right"))
-        shown = keys[start : start + PAGE]
+            end = start + PAGE
+        shown = keys[start:end]
         return Page(
             [int(key) for key in shown],
             len(keys),
@@ -177,6 +177,13 @@ class Index:
             held = [k for k in keys.tolist() if words in texts[k] or ids[k].startswith(words)]
             keys = np.array(held, np.intp)
         return keys
+
+
+def _offered(column: _Column) -> dict[str, int]:
+    """Value → entries, in the order of the data set."""
+    counts = Counter(column.codes)
+    often = {code for code, _ in counts.most_common(OFFERED)}
+    return {v: counts[code] for v, code in column.values.items() if v and code in often}
 
 
 def _mask(keys: list[int], length: int) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from janus4o.serve.viewer.album import DRAWING, EDITING, Album, Entry
+from janus4o.serve.viewer.album import Album, Entry
 from janus4o.serve.viewer.index import FAILED, PASSED, Index, Query
 from janus4o.serve.viewer.pictures import Facts, facts
 
@@ -46,12 +46,13 @@ class Pages:
         self._environment = environment
         choices = index.choices
         verdicts = choices["check"]
+        edited = sum(row.is_edit for row in album.rows)
         self._about: dict[str, Any] = {
             "name": path.resolve().name or str(path),
             "album": album,
             "choices": choices,
-            "drawn": choices["kind"].get(DRAWING, 0),
-            "edited": choices["kind"].get(EDITING, 0),
+            "drawn": len(album.rows) - edited,
+            "edited": edited,
             "passed": verdicts.get(PASSED, 0),
             "failed": verdicts.get(FAILED, 0),
             "checks": {k: n for k, n in verdicts.items() if k not in (PASSED, FAILED)},
