@@ -6,6 +6,7 @@ anywhere, and shows the same entries whatever was asked for before.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -23,6 +24,8 @@ LONGEST = 200
 """Characters somebody may look for."""
 OFFERED = 200
 """Values of a filter that are offered, the most frequent; the others can be asked for all the same."""
+BETWEEN = "\0"
+"""Parts the texts of two entries; nobody finds what holds it."""
 PASSED, FAILED = "passed", "failed"
 """Values of the filter `check`; every other is the name of a check that said no."""
 
@@ -36,7 +39,7 @@ class Query:
     Attributes:
         reason: how a sample came to nothing, "refused: moderation".
         check: `PASSED`, `FAILED`, or a check that said no.
-        words: text that the prompt or the reason holds, or the beginning of an id.
+        words: text that the prompt, the reason or the id holds.
         after, before: the key the page follows or comes before; -1 `before` is the end of all.
     """
 
@@ -109,8 +112,7 @@ class Index:
     def __init__(self, album: Album) -> None:
         columns = {name: _Column() for name in FILTERS}
         self.digest = album.rows.digest
-        self._texts: list[str] = []
-        self._ids: list[str] = []
+        texts: list[str] = []
         failed: dict[str, list[int]] = {}
         checked = np.zeros(len(album), bool)
         for key in range(len(album)):
@@ -118,12 +120,15 @@ class Index:
             reason = f"{entry.state}: {entry.reason.partition(':')[0]}" if entry.reason else ""
             for name, column in columns.items():
                 column.add(reason if name == "reason" else getattr(entry, name))
-            # A letter that neither holds, so that nothing is found across the two.
-            self._texts.append(f"{entry.prompt}\0{entry.reason}".casefold())
-            self._ids.append(entry.id)
+            texts.append(
+                f"{entry.id}\n{entry.prompt}\n{entry.reason}".casefold().replace(BETWEEN, " ")
+            )
             checked[key] = entry.findings is not None
             for check in entry.failed:
                 failed.setdefault(check, []).append(key)
+        # One text of all of them is searched ten times as fast as each.
+        self._text = BETWEEN.join(texts)
+        self._starts = np.cumsum([0, *(len(text) + 1 for text in texts)])[:-1].tolist()
         self._values = {name: column.values for name, column in columns.items()}
         self._codes: dict[str, Codes] = {
             name: np.array(column.codes, np.int32) for name, column in columns.items()
@@ -160,7 +165,7 @@ class Index:
 
     def _select(self, query: Query) -> NDArray[np.intp]:
         """Keys of what is asked for, ascending."""
-        wanted = np.ones(len(self._texts), bool)
+        wanted = np.ones(len(self._starts), bool)
         for name in FILTERS:
             if value := getattr(query, name):
                 if value not in self._values[name]:
@@ -171,11 +176,18 @@ class Index:
             if mask is None:
                 raise BadInput(f"no row has the verdict {query.check!r}")
             wanted &= mask
-        keys = np.flatnonzero(wanted)
-        if words := query.words.casefold():
-            texts, ids = self._texts, self._ids
-            held = [k for k in keys.tolist() if words in texts[k] or ids[k].startswith(words)]
-            keys = np.array(held, np.intp)
+        if query.words:
+            wanted &= _mask(self._holding(query.words.casefold()), len(wanted))
+        return np.flatnonzero(wanted)
+
+    def _holding(self, words: str) -> list[int]:
+        """Keys of the entries whose text holds the words."""
+        text, starts, keys = self._text, self._starts, []
+        found = -1 if BETWEEN in words else text.find(words)
+        while found >= 0:
+            key = bisect_right(starts, found) - 1
+            keys.append(key)
+            found = text.find(words, starts[key + 1]) if key + 1 < len(starts) else -1
         return keys
 
 

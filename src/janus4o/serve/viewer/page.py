@@ -43,7 +43,8 @@ class Pages:
         )
         environment.filters["words"] = lambda name: str(name).replace("_", " ")
         environment.filters["figure"] = lambda value: f"{value:,.4g}"
-        self._environment = environment
+        names = ("list", "entry", "trouble")
+        self._templates = {name: environment.get_template(f"{name}.html.j2") for name in names}
         choices = index.choices
         verdicts = choices["check"]
         edited = sum(row.is_edit for row in album.rows)
@@ -65,14 +66,14 @@ class Pages:
         """One page of what is asked for."""
         found = self._index.page(query)
         entries = [self._album[key] for key in found.keys]
-        return self._render("list.html.j2", query=query, page=found, entries=entries)
+        return self._render("list", query=query, page=found, entries=entries)
 
     def entry(self, key: int, query: Query) -> str:
         """Everything known of one entry; `query` is where its reader came from."""
         entry = self._album[key]
         provenance = entry.row.provenance if entry.row else None
         return self._render(
-            "entry.html.j2",
+            "entry",
             query=query,
             entry=entry,
             files=[self._facts(entry, name) for name in entry.pictures],
@@ -84,7 +85,7 @@ class Pages:
 
     def trouble(self, words: str) -> str:
         """A page that says what is wrong, in one line."""
-        return self._render("trouble.html.j2", words=words)
+        return self._render("trouble", words=words)
 
     def _facts(self, entry: Entry, name: str) -> Facts:
         try:
@@ -94,4 +95,4 @@ class Pages:
 
     def _render(self, template: str, **more: Any) -> str:
         stale = self._album.is_stale()
-        return self._environment.get_template(template).render(self._about, stale=stale, **more)
+        return self._templates[template].render(self._about, stale=stale, **more)
