@@ -58,6 +58,21 @@ def test_exports_of_a_small_stand_in(root: Path, tmp_path: Path) -> None:
     assert said["parquet"]["rows"] == {"text_to_image": 45, "text_and_image_to_image": 46}
 
 
+def test_the_viewer_answers_everything_it_is_measured_by(root: Path, tmp_path: Path) -> None:
+    for words in (
+        ["benchmarks/exports.py", "make", "--folder", str(tmp_path), "--share", "0.002"],
+        ["benchmarks/viewer.py", "--folder", str(tmp_path / "published"), "--times", "2"],
+    ):
+        done = subprocess.run(
+            [sys.executable, *words], cwd=root, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    rows = {line[:36].strip(): line[36:].split()[0] for line in done.stdout.splitlines()[2:-2]}
+    assert rows["everything: last"] == "184"
+    assert rows["family: middle"] == "93"
+    assert rows["words none holds: first"] == "0"
+
+
 def test_checks_find_most_of_what_is_planted(root: Path) -> None:
     words = [sys.executable, "benchmarks/checks.py", "--rows", "40"]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=300)

@@ -147,6 +147,7 @@ NOT_RUN = {
     "python benchmarks/training.py": "takes minutes; tests/test_benchmarks.py runs a small one",
     "python benchmarks/paths.py": "lies in no sandbox; tests/test_benchmarks.py runs it",
     "python benchmarks/generation.py": "takes minutes; tests/test_benchmarks.py runs a small one",
+    "janus4o view": "serves until it is stopped; tests/serve/test_viewer.py asks it for its pages",
     "janus4o status runs/first_dollar": "shows what the line before it would have made",
 }
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

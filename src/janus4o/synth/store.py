@@ -200,6 +200,13 @@ class Store:
         with self._engine.connect() as connection:
             yield from journal.attempts_of(connection, SAMPLES, accepted, s.number)
 
+    def attempts_of_lost(self) -> Iterator[Attempt]:
+        """The calls of samples that came to nothing: rejected, refused, failed."""
+        states = [state.value for state in (State.REJECTED, State.REFUSED, State.FAILED)]
+        with self._engine.connect() as connection:
+            lost = SAMPLES.c.state.in_(states)
+            yield from journal.attempts_of(connection, SAMPLES, lost, SAMPLES.c.number)
+
     def spend(self) -> Spend:
         """Everything this folder's calls consumed."""
         self.flush()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,9 @@ from janus4o.evaluate.arena.order import order
 from janus4o.evaluate.arena.votes import Vote, append_vote, read_votes
 from janus4o.evaluate.evidence import Problem
 from janus4o.serve.arena.page import render, trials_to_json
+from janus4o.serve.local import LocalHandler, LocalServer
 
 MAX_BODY = 10_000
-LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
 
 
 class Booth:
@@ -92,22 +91,20 @@ class Booth:
         return {}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(LocalHandler):
     server: Server
-    server_version, sys_version = "janus4o", ""
-    timeout = 30
 
     def do_GET(self) -> None:
         place = self.path.partition("?")[
             0
         ]  # what follows, as links that went round carry it, says nothing
         name = place.removeprefix("/pictures/")
-        if not self._is_ours():
+        if not self.is_ours():
             self._reply(403, {"error": "ask for this page by the address it was given with"})
         elif place == "/":
-            self._send(200, "text/html; charset=utf-8", self.server.booth.page)
+            self.send(200, "text/html; charset=utf-8", self.server.booth.page)
         elif name != place and (found := self.server.booth.picture(name)) is not None:
-            self._send(200, "image/png", found)
+            self.send(200, "image/png", found)
         else:
             self._reply(404, {"error": "no such address"})
 
@@ -115,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
         kind = self.headers.get_content_type()
         length = self.headers.get("Content-Length", "")
         # A page of another site may send forms here, but not JSON.
-        if not self._is_ours() or kind != "application/json":
+        if not self.is_ours() or kind != "application/json":
             return self._refuse(403, "only the page itself may vote")
         if not length.isdecimal() or int(length) > MAX_BODY:
             return self._refuse(413, "too long, or of no stated length")
@@ -140,47 +137,17 @@ class Handler(BaseHTTPRequestHandler):
         except OSError as error:
             self._reply(500, {"error": f"the vote could not be written: {error.strerror}"})
 
-    def _is_ours(self) -> bool:
-        """Whether the page was asked for by an address of ours, and not by a name led here."""
-        host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-        return not self.server.is_local or host in LOOPBACK
-
     def _refuse(self, status: int, words: str) -> None:
         self.close_connection = True  # its body is not read
         self._reply(status, {"error": words})
 
     def _reply(self, status: int, body: dict[str, Any]) -> None:
-        self._send(status, "application/json", json.dumps(body).encode())
-
-    def _send(self, status: int, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("X-Frame-Options", "DENY")
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing: the votes file is the log."""
+        self.send(status, "application/json", json.dumps(body).encode())
 
 
-class Server(ThreadingHTTPServer):
-    """Listens from the moment it is made; `serve_forever` answers."""
-
-    daemon_threads = True
+class Server(LocalServer):
+    """The voting page of one booth; see `LocalServer`."""
 
     def __init__(self, booth: Booth, host: str, port: int) -> None:
+        super().__init__(Handler, host, port)
         self.booth = booth
-        try:
-            super().__init__((host, port), Handler)
-        except OSError as error:
-            raise Refused(
-                f"cannot listen on {host}:{port}: {error.strerror}", "give another --port"
-            ) from error
-        self.is_local = host in LOOPBACK
-
-    @property
-    def address(self) -> str:
-        return f"http://{self.server_address[0]!s}:{self.server_address[1]}/"
