@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from janus4o.errors import DataError
-from janus4o.rows import open_rows
+from janus4o.rows import archives, open_rows
 
 
 def add(tar: tarfile.TarFile, name: str, data: bytes = b"picture", **fields: object) -> None:
@@ -168,6 +168,53 @@ def test_a_row_whose_prompt_cannot_be_used_is_left_out_and_named(tmp_path: Path)
     ]
 
 
+def header(name: str, size: int, kind: bytes = tarfile.REGTYPE, **more: int) -> bytes:
+    """512 bytes that `tarfile` itself would not write; `more`: b483 = 12 bytes at 483."""
+    data = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    data[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)  # type: ignore[attr-defined]
+    data[156:157] = kind
+    for key, value in more.items():
+        at = int(key[1:])
+        data[at : at + 12] = tarfile.itn(value, 12, tarfile.GNU_FORMAT)  # type: ignore[attr-defined]
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data)
+    return bytes(data)
+
+
+HOSTILE_TARS = {
+    "chained": (header("././@LongLink", 0, tarfile.GNUTYPE_LONGNAME) * 2000, "damaged archive"),
+    "going back": (header("b.png", -1024), "'b.png' has a size below zero"),
+    "shorter than nothing": (header("b.png", -16), "'b.png' has a size below zero"),
+    "sparse going back": (
+        header("b.png", -1024, tarfile.GNUTYPE_SPARSE, b483=5), "'b.png' has a size below zero",
+    ),
+    "pax going back": (
+        header("b", 14, tarfile.XHDTYPE) + b"14 size=-1024\n".ljust(512, b"\0") + header("b.png", 0),
+        "'b.png' has a size below zero",
+    ),
+    "out of this world": (header("b.png", 2**63), "damaged archive"),
+    "a name without end": (header("b", 2**63, tarfile.GNUTYPE_LONGNAME), "damaged archive"),
+    "a name of exabytes": (header("b", 2**62, tarfile.GNUTYPE_LONGNAME), "damaged archive"),
+    "sparse cut off": (header("b.png", 0, tarfile.GNUTYPE_SPARSE, b471=-1), "damaged archive"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("headers", HOSTILE_TARS.values(), ids=HOSTILE_TARS)
+def test_headers_that_lie_end_their_archive_only(
+    tmp_path: Path, headers: tuple[bytes, str]
+) -> None:
+    class Endless(list[str]):
+        def append(self, line: str) -> None:
+            assert len(self) < 9, "the same header again and again"
+            super().append(line)
+
+    data, said = headers
+    path, problems = tmp_path / "a.tar", Endless()
+    path.write_bytes(header("a.png", 0) + data)
+    assert [name for name, _ in archives.index(path, problems)] == ["a.png"]
+    assert said in problems[-1], problems
+
+
 def sample(key: str, output: str, **changes: object) -> bytes:
     row = {"input_prompt": key, "output_image": output, "output_image_resolution": [8, 8]}
     return json.dumps({**row, **changes}).encode()
@@ -303,3 +350,46 @@ def test_a_hostile_parquet_file_is_listed_and_never_followed(tmp_path: Path) -> 
     (row,) = open_rows(large)
     with pytest.raises(DataError, match="larger than 50 MB"):
         open_rows(large).read(row.output_image)
+
+
+def test_what_pyarrow_does_not_support_is_a_line_and_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which codecs and nestings those are depends on how it was built: here it knows nothing."""
+    parquet(tmp_path / "a.parquet", [line("one", b"one")])
+    parquet(tmp_path / "b.parquet", [line("two", b"two")])
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    whole = pq.ParquetFile.iter_batches
+
+    def unsupported(file: pq.ParquetFile, *args: object, **options: object) -> object:
+        if options["columns"] == broken or (broken is None and "two" in content(file)):
+            raise pa.ArrowNotImplementedError("Support for codec 'x' not built")
+        return whole(file, *args, **options)
+
+    def content(file: pq.ParquetFile) -> str:
+        return str(file.metadata.row_group(0).column(0).statistics.max)
+
+    broken: list[str] | None = None
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", unsupported)
+    rows = open_rows(tmp_path)
+    assert [r.input_prompt for r in rows] == ["one"]
+    assert rows.problems == ("b.parquet: damaged Parquet file: Support for codec 'x' not built",)
+    broken = ["output_image"]
+    with pytest.raises(DataError, match="cannot be read at row 0 of group 0: Support for codec"):
+        rows.read(rows[0].output_image)
+
+
+def test_texts_that_unpack_to_too_much_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One long text for every row: packed by a dictionary, the footer calls it small."""
+    monkeypatch.setattr("janus4o.rows.parquet.LARGEST_TEXT", 1_000_000)
+    parquet(tmp_path / "a.parquet", [line("long " * 500, b"a")] * 2000)
+    parquet(tmp_path / "b.parquet", [line("short", b"b")] * 5)
+    rows = open_rows(tmp_path)
+    assert rows[-1].input_prompt == "short"
+    assert len(rows) < 500
+    (problem,) = rows.problems
+    assert "a.parquet, row group 0: its texts unpack to more than 1 MB" in problem

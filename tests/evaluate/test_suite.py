@@ -127,6 +127,17 @@ def test_it_is_done_once_and_again_when_answers_change(perfect):
     assert path.stat().st_mtime_ns == before
 
 
+def test_it_is_done_again_when_settings_change_or_a_score_is_gone(tmp_path):
+    folder = fill(tmp_path, imagine, right, 1)
+    first = write_suite(folder, MADE)
+    (folder / "suite/tuned/dpg.score.json").unlink()
+    assert write_suite(folder, MADE) == first
+    assert score(folder, "tuned", "dpg")["about"]["made"]["seed"] == 1
+    write_suite(folder, MADE | {"tuned": {"seed": 2}})
+    assert score(folder, "tuned", "dpg")["about"]["made"]["seed"] == 2
+    assert score(folder, "base", "dpg")["about"]["made"]["seed"] == 1
+
+
 def test_rules_differ_where_the_benchmarks_do(tmp_path):
     star = Thing(Shape.DROP, Colour.CYAN, Slot.BOTTOM_RIGHT)
 

@@ -181,7 +181,7 @@ def test_an_export_takes_the_place_of_its_own_kind_only(made: Path, tmp_path: Pa
     assert tree(out).keys() == before.keys() - {".lock"}
 
 
-@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+@pytest.mark.parametrize("form", FORMS)
 def test_half_an_export_is_not_taken_for_a_whole_one(
     made: Path, tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +189,7 @@ def test_half_an_export_is_not_taken_for_a_whole_one(
     whole = Rows.read
 
     def full(rows: Rows, name: str) -> bytes:
-        if next(calls) == 9:
+        if next(calls) == 9:  # of the edits: text_to_image.json is there
             raise OSError(errno.ENOSPC, "No space left on device")
         return whole(rows, name)
 
@@ -202,6 +202,45 @@ def test_half_an_export_is_not_taken_for_a_whole_one(
         open_rows(out)
     assert export(made, out, form).problems == ()
     assert len(open_rows(out)) == 12
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_half_taken_away_is_not_taken_for_a_whole_one(
+    made: Path, tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, left = tmp_path / "out", iter(range(2))
+    export(made, out, form, part_bytes=4000)
+    whole = Path.unlink
+
+    def full(path: Path, missing_ok: bool = False) -> None:
+        if path.parent == out and path.is_file():
+            next(left)
+        whole(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", full)
+    with pytest.raises(StopIteration):  # killed after two files
+        export(made, out, form)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="not finished"):
+        open_rows(out)
+
+
+def test_what_lists_no_files_opens_all_the_same(made: Path, tmp_path: Path) -> None:
+    """The published set, one family of it, and exports from before croissant.json."""
+    out = tmp_path / "out"
+    export(made, out)
+    (out / "croissant.json").unlink()
+    assert len(open_rows(out)) == 12
+    (out / ".lock").unlink()
+    assert len(open_rows(out)) == 12
+    (out / "text_and_image_to_image.json").unlink()
+    assert len(open_rows(out)) == 7
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_list_of_files_has_the_name_of_the_run(made: Path, tmp_path: Path, form: Form) -> None:
+    export(made, tmp_path / "out", form)
+    assert json.loads((tmp_path / "out" / "croissant.json").read_bytes())["name"] == "run"
 
 
 @pytest.mark.parametrize("form", ["parquet", "webdataset"])
@@ -265,6 +304,47 @@ def test_the_card_says_how_the_rows_came_to_be(made: Path, tmp_path: Path) -> No
     figures = {p.name for p in (tmp_path / "out" / "figures").iterdir()}
     assert figures == {"dimensions.png", "tasks.png", "categories.png"}
     assert all(f"](figures/{name})" in card for name in figures)
+
+
+SPEND = dict.fromkeys(
+    ("calls", "input_tokens", "output_tokens", "images", "cost_usd", "unpriced", "uncertain"), 1
+)
+MALFORMED: list[tuple[dict[str, object], str]] = [
+    ({"spend": {"calls": 3}}, "spend has no 'input_tokens'"),
+    ({"spend": SPEND | {"images": "many"}}, "spend.images"),
+    ({"spend": SPEND | {"cost_usd": float("nan")}}, "spend.cost_usd"),
+    ({"spend": SPEND | {"calls": 10**400}}, "spend.calls"),
+    ({"spend": [1]}, "spend"),
+    ({"states": {"editing": {"accepted": "5"}}}, "states.editing.accepted"),
+    ({"states": ["editing"]}, "states"),
+    ({"reasons": {"refused": None}}, "reasons.refused"),
+    ({"targets": {"task": {"add": "half"}}}, "targets.task.add"),
+]
+
+
+@pytest.mark.parametrize(("said", "where"), MALFORMED)
+def test_a_malformed_synthesis_json_is_left_out_with_a_line(
+    made: Path, tmp_path: Path, said: dict[str, object], where: str
+) -> None:
+    (key,) = said
+    good = {"states": {"editing": {"accepted": 5}}, "reasons": {"refused": 2}, "spend": SPEND}
+    (made / "synthesis.json").write_text(json.dumps(good | said))
+    (problem,) = export(made, tmp_path / "out").problems
+    assert problem.startswith(f"synthesis.json: {where}")
+    assert problem.endswith(f"{key!r} is left out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert ("| `editing` | 5 |" in card) == (key != "states")
+    assert ("| `refused` | 2 |" in card) == (key not in ("reasons", "states"))
+    assert ("$1.00" in card) == (key != "spend")
+
+
+def test_names_in_synthesis_json_neither_format_nor_end_a_table(made: Path, tmp_path: Path) -> None:
+    evil = "a | <img src=x>\n![x](http://x)"
+    (made / "synthesis.json").write_text(json.dumps({"states": {evil: {f"s{evil}": 5}}}))
+    export(made, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| samples | `sa ¦ <img src=x> ![x](http://x)` |\n" in card
+    assert "| `a ¦ <img src=x> ![x](http://x)` | 5 |\n" in card
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -10,6 +10,7 @@ from janus4o import recipe
 from janus4o.cli import app
 from janus4o.errors import DataError
 from janus4o.model.loading import TinyConfig, new_model
+from janus4o.synth.export import export
 from janus4o.train import plan
 from janus4o.train.batch import collate
 from janus4o.train.dataset import Dataset
@@ -106,10 +107,32 @@ def test_rows_of_an_imported_data_set(tmp_path):
     assert plan.count_rows(made).by_sources == {0: 5, 1: 3}
     shutil.rmtree(tmp_path / "data")
     (tmp_path / "data").mkdir()
-    assert plan.count_rows(made).rows == 0
-    (tmp_path / "data" / "text_to_image.json").write_text("{")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="holds no data set"):
         plan.count_rows(made)
+    (tmp_path / "data" / "text_to_image.json").write_text("{")
+    with pytest.raises(DataError, match="not valid JSON"):
+        plan.count_rows(made)
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_rows_of_an_imported_data_set_in_another_layout(tmp_path, form):
+    write_data_set(tmp_path / "data", 5, 3)
+    export(tmp_path / "data", tmp_path / "out", form)
+    made = recipe.parse({"name": "r", "output": str(tmp_path / "run")})
+    assert app.main(["import", str(tmp_path / "out"), "--into", str(tmp_path / "run")]) == 0
+    assert plan.count_rows(made).by_sources == {0: 5, 1: 3}
+    assert plan.plan_training(made).to_json()["flops"] > 0
+
+
+def test_without_rows_no_training_is_reckoned(tmp_path, capsys):
+    pipelines = ("text_to_image", "image_first", "document", "editing")
+    counts = ", ".join(f"{one}: {{count: 0}}" for one in pipelines)
+    path = tmp_path / "r.yaml"
+    path.write_text(f"output: {tmp_path / 'run'}\nsynthesis: {{{counts}}}\n")
+    assert app.main(["plan", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["training"] is None
+    assert app.main(["plan", str(path)]) == 0
+    assert "no rows" in capsys.readouterr().out
 
 
 FITS = {

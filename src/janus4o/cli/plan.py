@@ -27,7 +27,7 @@ def command(
     from janus4o.cli.teachers import hire, shutdowns
     from janus4o.recipe import load
     from janus4o.synth.plan import plan
-    from janus4o.train.plan import GPUS, describe, plan_training
+    from janus4o.train.plan import GPUS, describe, find_shape, plan_training
 
     read = load(recipe, overrides)
     staff = hire(read, asking=False)
@@ -63,7 +63,8 @@ def command(
         ("time", f"about {console.duration(made.seconds)}"),
         ("disk", f"about {made.disk_bytes / 1e6:,.0f} MB for {made.pictures:,} pictures"),
     ]
-    rows += describe(training) if training else [("training", f"{read.model.init}: sizes unknown")]
+    unknown = "no rows" if find_shape(read.model.init) else f"{read.model.init}: sizes unknown"
+    rows += describe(training) if training else [("training", unknown)]
     console.table(("", ""), rows)
     if training and training.parameters > TOO_SMALL:
         several = f" × {gpus}" if gpus > 1 else ""

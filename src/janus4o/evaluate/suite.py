@@ -9,7 +9,9 @@ differ, never how they stand beside a published row.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -77,7 +79,7 @@ class Scored:
 
 
 def write_suite(folder: Path, made: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Scores what `items.jsonl` lists, in `<folder>/suite/`; does nothing where that is done.
+    """Scores what `items.jsonl` lists, in `<folder>/suite/`; does nothing where that is done with the same `made`.
 
     `prompts.jsonl`, `questions.csv`, `edits.json` and `arena.jsonl` say what was asked; the folder of
     each model holds evidence and a score file of each benchmark; `suite.json` sets them side by side.
@@ -93,11 +95,19 @@ def write_suite(folder: Path, made: Mapping[str, Mapping[str, Any]]) -> dict[str
         DataError: `items.jsonl` cannot be read, or a file cannot be written.
     """
     place, items = folder / SUITE_FOLDER, read_items(folder)
-    inputs = {"items": hash_file(folder / "items.jsonl"), "rules": RULES}
+    inputs = {
+        "items": hash_file(folder / "items.jsonl"),
+        "made": hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest(),
+        "rules": RULES,
+    }
     done = place / SUITE_FILE
     if done.is_file():
         before = read_object(done)
-        if before.get("inputs") == inputs:
+        if before.get("inputs") == inputs and all(
+            _score_file(place, model, row["name"]).is_file()
+            for row in before["rows"]
+            for model in row["models"]
+        ):
             return before
     asked = {kind: _asked(items, kind) for kind in Kind}
     own = {m: {_name(item): item for item in items if item.model == m} for m in made}
@@ -109,7 +119,7 @@ def write_suite(folder: Path, made: Mapping[str, Mapping[str, Any]]) -> dict[str
         scores: dict[str, Score] = {}
         first: tuple[Path, Scored] | None = None
         for model in answered:
-            path = place / model / f"{name}.score.json"
+            path = _score_file(place, model, name)
             one = score_one(see, place / model, files, asked[kind], own[model])
             prompt_set = {"name": PROMPT_SET, **one.score.prompt_set}
             score = replace(
@@ -131,6 +141,10 @@ def write_suite(folder: Path, made: Mapping[str, Mapping[str, Any]]) -> dict[str
     summary = {"inputs": inputs, "prompts": PROMPT_SET, "rows": rows}
     write_object(done, summary)
     return summary
+
+
+def _score_file(place: Path, model: str, name: str) -> Path:
+    return place / model / f"{name}.score.json"
 
 
 def _row(name: str, scores: Mapping[str, Score]) -> dict[str, Any]:

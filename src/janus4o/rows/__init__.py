@@ -11,7 +11,6 @@ from pathlib import Path
 
 from janus4o.errors import DataError
 from janus4o.rows import listing, own, parquet, published, webdataset
-from janus4o.rows.archives import find_member_fault as find_member_fault
 from janus4o.rows.listing import CROISSANT_FILE as CROISSANT_FILE
 from janus4o.rows.own import blob_path as blob_path
 from janus4o.rows.places import FAMILIES as FAMILIES
@@ -52,7 +51,10 @@ def linked(link: Path) -> Path:
 
 
 def _open_set(path: Path) -> Rows:
-    if any((path / f"{family}.json").is_file() for family in FAMILIES):
+    arrays = [(path / f"{family}.json").is_file() for family in FAMILIES]
+    if any(arrays):
+        if not all(arrays):  # an array comes after its tars: with both of them every row is there
+            listing.check_finished(path)
         return published.open_published(path)
     if files := parquet.files_of(path):
         listing.check_finished(path)

@@ -28,6 +28,8 @@ AT_ONCE = 8
 KEPT = 4
 LARGEST_TEXT = 500_000_000
 """Bytes the texts of one row group may unpack to."""
+TEXTS_AT_ONCE = 100
+"""Rows whose texts are unpacked together."""
 BOMB_BYTES, BOMB_RATIO = 100_000_000, 100
 """Pictures hardly shrink: a column that unpacks to more than both is meant to fill the memory."""
 
@@ -76,6 +78,13 @@ def library() -> Any:
     return pyarrow.parquet
 
 
+def faults(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What pyarrow raises for files that are damaged or packed in a way it does not know, and others."""
+    from pyarrow import ArrowException
+
+    return (OSError, ValueError, ArrowException, *others)
+
+
 class _File:
     """Reads cells of one file. Rows are mostly read in their order, so a few batches are kept."""
 
@@ -93,7 +102,7 @@ class _File:
             if key not in self._batches:
                 try:
                     self._batches[key] = self._fetch(group, column, number)
-                except (OSError, ValueError, StopIteration) as error:
+                except faults(StopIteration) as error:
                     self._running.clear()
                     raise DataError(
                         f"{self.path.name} cannot be read at row {row} of group {group}: {error}"
@@ -158,11 +167,22 @@ def _rows(file: Path, problems: list[str]) -> Iterator[tuple[Row, dict[str, Plac
                 if fault := _bomb(about):
                     problems.append(f"{file.name}, row group {group}: {fault}")
                 else:
-                    found = opened.read_row_group(group, columns=texts, use_threads=False)
-                    for row, entry in enumerate(found.to_pylist()):
-                        yield from _row(cells, group, row, first + row, entry, problems)
+                    row = unpacked = 0
+                    for batch in opened.iter_batches(
+                        TEXTS_AT_ONCE, row_groups=[group], columns=texts, use_threads=False
+                    ):
+                        unpacked += batch.nbytes
+                        if unpacked > LARGEST_TEXT:  # whatever the footer says
+                            problems.append(
+                                f"{file.name}, row group {group}: its texts unpack to more than "
+                                f"{LARGEST_TEXT // 1_000_000} MB: left out from row {first + row} on"
+                            )
+                            break
+                        for entry in batch.to_pylist():
+                            yield from _row(cells, group, row, first + row, entry, problems)
+                            row += 1
                 first += about.num_rows
-    except (OSError, ValueError) as error:
+    except faults() as error:
         said = str(error).partition("\n")[0]
         problems.append(f"{file.name}: damaged Parquet file: {said}")
 
@@ -218,7 +238,10 @@ def _schema_fault(schema: Any) -> str:
 
 
 def _bomb(group: Any) -> str:
-    """Why a row group is not unpacked, told from its footer; empty for one that may be."""
+    """Why a row group is not unpacked, told from its footer; empty for one that may be.
+
+    The file's author wrote the footer: what is unpacked all the same is counted, and stops there.
+    """
     for number in range(group.num_columns):
         column = group.column(number)
         size, packed = column.total_uncompressed_size, column.total_compressed_size

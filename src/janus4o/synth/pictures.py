@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import re
-import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,8 @@ from janus4o import recipe
 from janus4o.errors import DataError, RecipeError
 from janus4o.exchange import Picture
 from janus4o.images import MAX_BYTES, MEDIA_TYPES, kind_of, open_image, save_png
-from janus4o.rows import find_member_fault
+from janus4o.rows import archives, parquet
+from janus4o.rows.places import Span
 
 SUFFIXES = frozenset(
     [
@@ -160,15 +160,12 @@ class _Span:
     """Bytes within a tar."""
 
     name: str
-    archive: Path
-    offset: int
+    span: Span
     size: int
 
     def read(self) -> bytes:
         try:
-            with self.archive.open("rb") as file:
-                file.seek(self.offset)
-                return file.read(self.size)
+            return self.span.read()
         except OSError as error:
             raise _gone(self.name, error) from error
 
@@ -209,7 +206,7 @@ class _Cell:
                 )
                 batch = next(b for at, b in enumerate(batches) if at == self.row // 8)
                 value = batch.column(0)[self.row % 8].as_py()
-        except (OSError, StopIteration, IndexError) as error:
+        except parquet.faults(StopIteration, IndexError) as error:
             raise _gone(self.name, error) from error
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
@@ -245,22 +242,9 @@ def _in_tars(path: Path, source: recipe.Pictures, left_out: list[str]) -> Iterat
     if any(_files(path, "*.tar.*")) and not any(_files(path, "*.tar")):
         left_out.append("compressed tars cannot be read in place: unpack them to plain .tar")
     for archive in _files(path, "*.tar"):
-        length = archive.stat().st_size
         where = archive.name if path.is_file() else archive.relative_to(path).as_posix()
-        seen: set[str] = set()
-        try:
-            with tarfile.open(archive, "r:") as tar:
-                for member in tar:
-                    if member.isdir() or PurePosixPath(member.name).suffix.lower() not in SUFFIXES:
-                        continue
-                    if fault := find_member_fault(member, length, seen):
-                        left_out.append(f"{where}: member {member.name!r} {fault}")
-                        continue
-                    name = member.name.removeprefix("./")
-                    seen.add(name)
-                    yield _Span(f"{where}/{name}", archive, member.offset_data, member.size)
-        except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-            left_out.append(f"{where}: damaged archive: {error}")
+        for name, span in archives.index(archive, left_out, where, SUFFIXES):
+            yield _Span(f"{where}/{name}", span, span.size or 0)
 
 
 def _in_parquet(path: Path, source: recipe.Pictures, left_out: list[str]) -> Iterator[Entry]:
@@ -270,7 +254,7 @@ def _in_parquet(path: Path, source: recipe.Pictures, left_out: list[str]) -> Ite
         try:
             metadata = reader.read_metadata(file)
             columns = reader.read_schema(file).names
-        except (OSError, ValueError) as error:
+        except parquet.faults() as error:
             left_out.append(f"{where}: no Parquet file: {error}")
             continue
         if source.column not in columns:

@@ -14,10 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from janus4o.errors import DataError
 from janus4o.model.hub import SKETCH_BASE, SKETCH_BASE_FOLDER
 from janus4o.recipe import Recipe
-from janus4o.rows import FAMILIES, IMPORTED_FILE
+from janus4o.rows import IMPORTED_FILE, open_rows
 from janus4o.train.presets import Settings, resolve
 from janus4o.train.schedule import total_steps
 from janus4o.train.shape import KNOWN, Shape, shape_of
@@ -106,15 +105,17 @@ class TrainingPlan:
 
 
 def plan_training(recipe: Recipe, gpus: int = 1) -> TrainingPlan | None:
-    """Reckons a recipe's training; None where nothing says how large the model is."""
+    """Reckons a recipe's training; None where the model's size is not known, or there are no rows."""
     shape = find_shape(recipe.model.init)
     if shape is None:
         return None
     settings, kinds = resolve(recipe.train), count_rows(recipe)
+    if not kinds.rows:
+        return None
     rows = max(1, kinds.rows - settings.validation)
     steps = total_steps(settings, rows)
     samples = steps * settings.batch
-    shares = {sources: count / max(1, kinds.rows) for sources, count in kinds.by_sources.items()}
+    shares = {sources: count / kinds.rows for sources, count in kinds.by_sources.items()}
     lengths = {sources: length_of(shape, sources) for sources in shares}
     per_sample = sum(share * step_flops(shape, settings, k) for k, share in shares.items())
     return TrainingPlan(
@@ -125,7 +126,7 @@ def plan_training(recipe: Recipe, gpus: int = 1) -> TrainingPlan | None:
         samples=samples,
         tokens=round(samples * sum(share * lengths[k] for k, share in shares.items())),
         flops=samples * per_sample,
-        memory=memory(shape, settings, max(shares, default=0), gpus),
+        memory=memory(shape, settings, max(shares), gpus),
         gpus=gpus,
     )
 
@@ -140,22 +141,17 @@ def find_shape(init: str) -> Shape | None:
 
 
 def count_rows(recipe: Recipe) -> Kinds:
-    """Rows of the run folder's data set where it is there, else those the recipe asks for."""
+    """Rows of the run folder's data set where it is there, else those the recipe asks for.
+
+    Raises:
+        DataError: the data set that was imported is gone or damaged.
+    """
     encoded = sorted(recipe.folder.glob("codes/*/rows.jsonl"))
     if encoded:
         with encoded[0].open(encoding="utf-8") as lines:
             return _kinds(len(json.loads(line)["sources"]) for line in lines)
-    imported = recipe.folder / IMPORTED_FILE
-    if imported.is_file():
-        try:
-            where = Path(json.loads(imported.read_text("utf-8"))["path"])
-            found = [where / f"{family}.json" for family in FAMILIES]
-            arrays = [json.loads(path.read_text("utf-8")) for path in found if path.is_file()]
-            return _kinds(len(row.get("input_image", ())) for rows in arrays for row in rows)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"the data set that {imported} names cannot be read", "run `janus4o import` again"
-            ) from error
+    if (recipe.folder / IMPORTED_FILE).is_file():
+        return _kinds(len(row.input_image) for row in open_rows(recipe.folder))
     asked = recipe.synthesis
     drawn = asked.text_to_image.count + asked.image_first.count + asked.document.count
     pairs = round(asked.editing.count * asked.editing.two_sources)

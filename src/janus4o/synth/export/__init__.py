@@ -26,7 +26,7 @@ FORMS = {"sharegpt": sharegpt, "parquet": parquet, "webdataset": webdataset}
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written: rows and parts by family, and the problems of the data set exported."""
+    """What was written: rows and parts by family, and the problems of what was exported."""
 
     folder: Path
     rows: dict[str, int]
@@ -89,7 +89,7 @@ def export(
         listing = croissant.describe(making.name, form, parts, words, provenance)
         files.write_atomic(out / CROISSANT_FILE, listing)
     pieces = {f: sum(not one.name.endswith(".json") for one in made) for f, made in parts.items()}
-    return Export(out, counts, pieces, rows.problems)
+    return Export(out, counts, pieces, (*rows.problems, *making.problems))
 
 
 def _chosen(rows: Rows, source: Path, passed: bool) -> Sequence[Row]:

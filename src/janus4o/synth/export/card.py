@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from janus4o.records import Row
 from janus4o.rows import FAMILIES, ROWS_FILE
@@ -25,6 +26,14 @@ from janus4o.synth.export.parts import Part
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 MOST_REQUESTS = 24
 SYNTHESIS_FILE = "synthesis.json"
+SHAPES: Mapping[str, TypeAdapter[Any]] = {
+    "targets": TypeAdapter(dict[str, dict[str, FiniteFloat]]),
+    "states": TypeAdapter(dict[str, dict[str, int]]),
+    "reasons": TypeAdapter(dict[str, int]),
+    "spend": TypeAdapter(dict[str, FiniteFloat]),
+}
+"""What of synthesis.json is used, and what it must be."""
+SPENT = ("calls", "input_tokens", "output_tokens", "images", "cost_usd", "unpriced", "uncertain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +41,15 @@ class Making:
     """What a run folder knows besides its rows; empty for a data set that was not made here.
 
     Attributes:
-        synthesis: synthesis.json.
+        synthesis: synthesis.json, those of `SHAPES` that are there and well-formed.
         dates: model → first and last day it was called, "2026-01-31".
+        problems: what of synthesis.json is left out, a line each.
     """
 
     name: str
     synthesis: Mapping[str, Any] = field(default_factory=dict)
     dates: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
 
     @property
     def targets(self) -> dict[str, dict[str, float]]:
@@ -55,11 +66,30 @@ def read_making(folder: Path) -> Making:
     for model, started in _calls(folder / ROWS_FILE.with_name("provenance.jsonl")):
         first, last = spans.get(model, (started, started))
         spans[model] = min(first, started), max(last, started)
+    problems: list[str] = []
     return Making(
         folder.resolve().name,
-        found if isinstance(found, dict) else {},
+        _well_formed(found if isinstance(found, dict) else {}, problems),
         {model: (_day(first), _day(last)) for model, (first, last) in spans.items()},
+        tuple(problems),
     )
+
+
+def _well_formed(found: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, shape in SHAPES.items():
+        if found.get(key) is None:
+            continue
+        try:
+            kept[key] = shape.validate_python(found[key], strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, (key, *first["loc"])))
+            problems.append(f"{SYNTHESIS_FILE}: {where}: {first['msg']}; {key!r} is left out")
+    if absent := [key for key in SPENT if kept.get("spend") and key not in kept["spend"]]:
+        del kept["spend"]
+        problems.append(f"{SYNTHESIS_FILE}: spend has no {absent[0]!r}; 'spend' is left out")
+    return kept
 
 
 def _calls(path: Path) -> Iterator[tuple[str, float]]:

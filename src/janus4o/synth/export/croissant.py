@@ -55,13 +55,13 @@ def describe(
             continue
         where = {"fileObject": {"@id": f"{family}.json"}}
         if form == "parquet":
-            name = f"{family}-files"
-            where = {"fileSet": {"@id": name}}
+            group = f"{family}-files"
+            where = {"fileSet": {"@id": group}}
             sets.append(
                 {
                     "@type": "cr:FileSet",
-                    "@id": name,
-                    "name": name,
+                    "@id": group,
+                    "name": group,
                     "encodingFormat": KINDS[".parquet"],
                     "includes": f"{family}-*.parquet",
                 }

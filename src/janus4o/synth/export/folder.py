@@ -42,9 +42,9 @@ def check(out: Path) -> None:
 
 def clear(out: Path) -> None:
     """Takes away an earlier export; first what makes it one, so that nobody takes half of it."""
+    (out / CROISSANT_FILE).unlink(missing_ok=True)
     for family in FAMILIES:
         (out / f"{family}.json").unlink(missing_ok=True)
-    (out / CROISSANT_FILE).unlink(missing_ok=True)
     for path in sorted(out.iterdir()):
         if _DATA.fullmatch(path.name) or path.name == CARD_FILE:
             path.unlink()
