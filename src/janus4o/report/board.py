@@ -14,7 +14,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
@@ -22,6 +21,7 @@ from janus4o.boards import Duel, Exhibit, Showing, Table
 from janus4o.errors import BadInput, ImageError
 from janus4o.files import write_atomic
 from janus4o.images import open_image, read_size
+from janus4o.report import templates
 from janus4o.report.page import chance, title_of
 from janus4o.report.votes import Votes
 
@@ -124,13 +124,7 @@ def _render(
     duels: Sequence[Duel],
     votes: Sequence[Votes],
 ) -> str:
-    environment = Environment(
-        loader=PackageLoader("janus4o.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment()
     environment.filters["title_of"] = title_of
     environment.filters["chance"] = chance
     script = resources.files("janus4o.report").joinpath("board.js").read_text("utf-8")

@@ -11,12 +11,12 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from janus4o.asked import distributions
 from janus4o.errors import BadInput
 from janus4o.files import write_atomic
+from janus4o.report import templates
 from janus4o.report.charts import LineChart, bars, line_chart
 from janus4o.report.contact import contact_sheets
 from janus4o.report.drawn import (
@@ -83,13 +83,7 @@ def build(folder: str | Path, out: str | Path | None = None) -> Path:
 
 def render(evidence: Evidence) -> str:
     """The page as one string of HTML that needs nothing else."""
-    environment = Environment(
-        loader=PackageLoader("janus4o.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment()
     environment.filters["percent"] = percent
     environment.filters["duration"] = duration
     environment.filters["title_of"] = title_of

@@ -8,8 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from janus4o.report import templates
 from janus4o.serve.viewer.album import Album, Entry
 from janus4o.serve.viewer.index import FAILED, PASSED, Index, Query
 from janus4o.serve.viewer.pictures import Facts, facts
@@ -34,13 +33,7 @@ class Pages:
 
     def __init__(self, album: Album, index: Index, path: Path) -> None:
         self._album, self._index = album, index
-        environment = Environment(
-            loader=PackageLoader("janus4o.serve.viewer", "."),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        environment = templates.environment("janus4o.serve.viewer")
         environment.filters["words"] = lambda name: str(name).replace("_", " ")
         environment.filters["figure"] = lambda value: f"{value:,.4g}"
         names = ("list", "entry", "trouble")
