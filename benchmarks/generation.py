@@ -44,6 +44,7 @@ from transformers import (
 from janus4o.generate import engine, guidance
 from janus4o.generate.decoder import Decoder
 from janus4o.generate.options import GenerateOptions
+from janus4o.generate.projection import pick_weights
 from janus4o.generate.reading import Branch, Nulls
 from janus4o.generate.sampling import new_generator, sample
 from janus4o.model import codebook, sequence
@@ -393,7 +394,7 @@ def parity(name: str, device: str, edit: bool, weights: str) -> bool:
     ):
         gaps.append((torch.stack(logits) - exact).pow(2).mean().sqrt().item())
     spread = exact.std().item()
-    bound = BF16_BOUND if weights in ("packed", "plain") else float("inf")
+    bound = BF16_BOUND if weights in ("compiled", "packed", "plain") else float("inf")
     is_close = gaps[0] <= gaps[1] * bound
     print(f"parity   bfloat16 ({weights}): guided logits off float32 by rms {gaps[0]:.4f}, official loop "
           f"{gaps[1]:.4f}, of a spread of {spread:.2f}; allowed {bound} times the official loop's: "
@@ -452,7 +453,7 @@ def main() -> int:
     asked.add_argument("--geometry", choices=GEOMETRIES, default="tiny")
     asked.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     asked.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    asked.add_argument("--weights", choices=["packed", "plain", "int8", "int4"], default="packed")
+    asked.add_argument("--weights", default="auto", help="of this package")
     asked.add_argument("--rounds", type=int, default=5)
     asked.add_argument("--steps", type=int, default=96, help="codes a window")
     asked.add_argument(
@@ -470,7 +471,10 @@ def main() -> int:
     if options.batch and options.edit:
         asked.error("--batch measures text-to-image")
 
-    print(f"{options.geometry} {options.dtype} {options.device}, {torch.get_num_threads()} threads, "
+    options.weights = pick_weights(
+        options.weights, torch.device(options.device), getattr(torch, options.dtype)
+    )
+    print(f"{options.geometry} {options.dtype} {options.device}, {options.weights} weights, {torch.get_num_threads()} threads, "
           f"torch {torch.__version__}, {'edit' if options.edit else 'text-to-image'}")  # fmt: skip
     good = bool(options.batch) or parity(
         options.geometry, options.device, options.edit, options.weights

@@ -23,7 +23,9 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")]
 WeightsOption = Annotated[
     str,
-    typer.Option(help="packed (the same numbers, faster), int8 or int4 (smaller, others), plain."),
+    typer.Option(
+        help="compiled or packed (the same numbers, faster), int8 or int4 (smaller, others), plain."
+    ),
 ]
 SpeculateOption = Annotated[
     int, typer.Option(help="Guess and verify up to so many codes a pass; one picture at a time.")

@@ -361,9 +361,9 @@ def load(
         device: "auto" takes a GPU if there is one; else as torch names it.
         dtype: "auto" is bfloat16, except on a CPU for checkpoints that are not stored in it, where
             it is float32; else as torch names it.
-        weights: "auto" or "packed" reorders them for this processor: the fastest way to the same
-            numbers. int8 and int4 are smaller, faster and not the same. "plain" keeps them as they
-            are, for a model that is to be trained or saved.
+        weights: "auto" is the fastest way to the same numbers: "compiled" (steps of a few rows, in
+            bfloat16 on a CPU that can) or else "packed", reordered for this processor. int8 and
+            int4 are smaller and not the same. "plain" is for a model that is to be trained.
 
     Raises:
         CheckpointError: it cannot be read.

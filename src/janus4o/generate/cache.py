@@ -56,19 +56,24 @@ class Memory:
 
     Attributes:
         keys, values: of each layer, [R, key heads, X, W]; the last `capacity` of X are for codes.
+        prompts: of each layer, (keys, values) of prompts that several rows share, else empty.
+        start: of X, where codes begin.
+        longest: prompt of all.
+        lengths: of the rows' prompts, int64 [R].
         filled: codes a row that are there already.
-        static: as asked for.
+        share, static: as asked for.
+        scratch: what the code that fills it wants to find again.
     """
 
     def __init__(
         self, prompts: Prompts, share: int, capacity: int, *, static: bool = False
     ) -> None:
-        self._share, self.static = share, static
+        self.share, self.static, self.scratch = share, static, object()
         count, heads, longest, width = prompts.keys[0].shape
         device, dtype = prompts.keys[0].device, prompts.values[0].dtype
-        self._start = longest if share == 1 else 0
-        shape = (count * share, heads, self._start + capacity, width)
-        self._prompts: list[tuple[Tensor, Tensor]] = []
+        self.longest, self.start = longest, longest if share == 1 else 0
+        shape = (count * share, heads, self.start + capacity, width)
+        self.prompts: list[tuple[Tensor, Tensor]] = []
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         for layer in range(len(prompts.keys)):  # one by one: memory does not double
@@ -80,14 +85,14 @@ class Memory:
                 if share == 1:
                     blocks[layer][:, :, :longest] = block
             if share > 1:
-                self._prompts.append((keys, values))
+                self.prompts.append((keys, values))
         self.filled = 0
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
         lengths = prompts.lengths.to(device)
-        self._lengths = lengths.repeat_interleave(share)
+        self.lengths = lengths.repeat_interleave(share)
         self._hidden: Tensor | None = None
         if int(prompts.lengths.min()) < longest:
-            ends = self._lengths[:, None, None, None]
+            ends = self.lengths[:, None, None, None]
             self._hidden = torch.arange(longest, device=device) >= ends  # [R, 1, 1, L]
 
     @property
@@ -97,7 +102,7 @@ class Memory:
     def positions(self, tokens: int = 1) -> Tensor:
         """Of the next tokens of every row, int64 [R * tokens]."""
         ahead = torch.arange(tokens, device=self._place.device)
-        return (self._lengths[:, None] + self._place + ahead).flatten()
+        return (self.lengths[:, None] + self._place + ahead).flatten()
 
     def advance(self, tokens: int = 1) -> None:
         """The tokens last attended to are kept; what was written behind them is overwritten."""
@@ -112,10 +117,10 @@ class Memory:
             keys, values: [R * tokens, key heads, W].
         """
         rows, key_heads, _, width = self.keys[layer].shape
-        tokens, share = len(queries) // rows, self._share
+        tokens, share = len(queries) // rows, self.share
         self._write(self.keys[layer], keys.view(rows, tokens, key_heads, width))
         self._write(self.values[layer], values.view(rows, tokens, key_heads, width))
-        upto = self.keys[layer].shape[2] if self.static else self._start + self.filled + tokens
+        upto = self.keys[layer].shape[2] if self.static else self.start + self.filled + tokens
         own_keys, own_values = (
             block[layer].narrow(2, 0, upto) for block in (self.keys, self.values)
         )
@@ -125,19 +130,19 @@ class Memory:
         asked = asked.to(own_keys.dtype).contiguous()  # else the product takes four times as long
         scores = _scores(own_keys, asked)
         if share > 1:
-            of_prompts = _scores(self._prompts[layer][0], _gather(asked, share))
+            of_prompts = _scores(self.prompts[layer][0], _gather(asked, share))
             scores = torch.cat([_spread(of_prompts, share), scores], dim=-1)
-        longest = scores.shape[-1] - upto + self._start
+        longest = scores.shape[-1] - upto + self.start
         if self._hidden is not None:
             scores[..., :longest].masked_fill_(self._hidden, -torch.inf)
-        codes = upto - self._start
+        codes = upto - self.start
         if (later := self._later(codes, tokens, asked.shape[2] // tokens)) is not None:
             scores[..., longest:].masked_fill_(later, -torch.inf)
         shares = torch.softmax(scores.float(), dim=-1).to(own_values.dtype)
         if share == 1:
             read = shares @ own_values
         else:
-            of_prompts = _gather(shares[..., :longest], share) @ self._prompts[layer][1]
+            of_prompts = _gather(shares[..., :longest], share) @ self.prompts[layer][1]
             read = _spread(of_prompts, share) + shares[..., longest:] @ own_values
         apart = read.view(rows, key_heads, tokens, -1, width).transpose(1, 2)
         return apart.reshape(len(queries), -1)
@@ -145,10 +150,10 @@ class Memory:
     def _write(self, block: Tensor, new: Tensor) -> None:
         tokens = new.shape[1]
         if self.static:
-            at = self._start + self._place + torch.arange(tokens, device=self._place.device)
+            at = self.start + self._place + torch.arange(tokens, device=self._place.device)
             block.index_copy_(2, at, new.transpose(1, 2).to(block.dtype))
         else:
-            block.narrow(2, self._start + self.filled, tokens).copy_(new.transpose(1, 2))
+            block.narrow(2, self.start + self.filled, tokens).copy_(new.transpose(1, 2))
 
     def _later(self, upto: int, tokens: int, heads: int) -> Tensor | None:
         """Which of the first `upto` codes come after each query, bool [tokens * heads, upto]."""

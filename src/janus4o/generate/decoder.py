@@ -20,6 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from janus4o.generate import compiled
+from janus4o.generate.cache import Memory
+from janus4o.generate.compiled import MOST, Library
 from janus4o.generate.projection import Projection, Weights, project
 from janus4o.model.device import return_memory
 from janus4o.model.embed import embed_codes
@@ -68,9 +71,13 @@ class Decoder:
         self._rotary = language.rotary_emb
         self._tables: tuple[Tensor, Tensor, Tensor] | None = None
         self._norm = _norm(language.norm)
+        library = compiled.find() if weights == "compiled" else ""
         self.layers = [
             _layer(layer, weights) for layer in language.layers[: config.num_hidden_layers]
         ]
+        self._steps = None
+        if isinstance(library, Library) and compiled.fits(language):
+            self._steps = compiled.Layers(library, language)
         head: Any = network.model.generation_head
         self._head_in, self._head_act = project([head.proj_out], weights), head.activation_fn
         self._head_out = project([head.vision_head], weights)
@@ -98,6 +105,14 @@ class Decoder:
             x_ND = x_ND + layer.down(self._act(gate) * up)
         return _normalise(x_ND, self._norm)
 
+    def follow(self, x_ND: Tensor, memory: Memory) -> Tensor:
+        """Last hidden states of equally many next tokens of every row of `memory`, row-major."""
+        if self._steps is not None and len(x_ND) == memory.rows <= MOST:
+            cos, sin, _ = self._table(x_ND.device)
+            positions = memory.positions()
+            return self._steps.step(x_ND, cos[positions], sin[positions], memory)
+        return self.run(x_ND, memory.positions(len(x_ND) // memory.rows), memory.attend)
+
     def embed(self, codes_N: Tensor) -> Tensor:
         """What the language model sees of codes, [N, D]."""
         network = self.model.network
@@ -115,7 +130,11 @@ class Decoder:
         Turning is x cos + (-second half, first half) sin; with the sign in the sine, the halves
         only change places.
         """
-        device = positions_N.device
+        cos, sin, scales = self._table(positions_N.device)
+        return cos[positions_N][:, None] * scales, sin[positions_N][:, None] * scales
+
+    def _table(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Of every position: cosines and signed sines [positions, W]; scales of heads and key heads."""
         if self._tables is None or self._tables[0].device != device:
             every = torch.arange(self.model.geometry.positions, device=device)[None]
             wide = torch.empty(0, device=device, dtype=torch.float32)
@@ -124,8 +143,7 @@ class Decoder:
             scales = torch.ones(self.heads + self.key_heads, 1, device=device)
             scales[: self.heads] = self.width**-0.5
             self._tables = cos[0], sin[0], scales
-        cos, sin, scales = self._tables
-        return cos[positions_N][:, None] * scales, sin[positions_N][:, None] * scales
+        return self._tables
 
 
 def _layer(layer: Any, weights: Weights) -> Layer:

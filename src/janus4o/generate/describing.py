@@ -30,6 +30,6 @@ def answer(decoder: Decoder, features_1TD: Tensor, question: str, longest: int) 
         written.append(int(token))
         if len(written) < longest:
             embed = network.model.language_model.embed_tokens(token)
-            hidden = decoder.run(embed, memory.positions(), memory.attend)
+            hidden = decoder.follow(embed, memory)
             memory.advance()
     return model.tokenizer.decode(written)

@@ -162,9 +162,7 @@ def prefill(
 
 def step(decoder: Decoder, memory: Memory, codes_N: Tensor) -> Tensor:
     """Feeds equally many codes to every row, row-major; the logits after each, [N, codebook]."""
-    embeds = decoder.embed(codes_N)
-    positions = memory.positions(len(codes_N) // memory.rows)
-    return decoder.code_logits(decoder.run(embeds, positions, memory.attend))
+    return decoder.code_logits(decoder.follow(decoder.embed(codes_N), memory))
 
 
 def decode(

@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from janus4o.errors import UsageError
+from janus4o.generate import compiled
+from janus4o.generate.compiled import MOST, Library, can_compute, multiply, spread_out
 from janus4o.model.loading import UNPACKED
 
-Weights = Literal["plain", "packed", "int8", "int4"]
+Weights = Literal["plain", "compiled", "packed", "int8", "int4"]
 """How a model holds its weights while it generates.
 
 plain: as loaded; they may be trained and saved.
+compiled: as loaded, read by code made for this processor (see compiled.py); the same numbers.
 packed: reordered for this processor; the same numbers.
 int8: a byte each, scaled by row; other numbers, half the memory of bfloat16.
 int4: half a byte each, scaled by group of 64; others still.
@@ -40,9 +43,11 @@ FULL = 4
 
 
 def project(layers: Sequence[nn.Module], weights: Weights) -> Projection:
-    """The projection that computes `layers`; unless plain, their own weights are gone after it."""
+    """The projection that computes `layers`; unless plain or compiled, their own weights are gone after it."""
     if weights == "plain":
         return _plain(layers)
+    if weights == "compiled":
+        return _compiled(layers)
     with torch.no_grad():
         whole = torch.cat([_weight(layer) for layer in layers]) if len(layers) > 1 else None
         weight = _weight(layers[0]) if whole is None else whole
@@ -59,15 +64,23 @@ def project(layers: Sequence[nn.Module], weights: Weights) -> Projection:
 
 
 def pick_weights(name: str, device: torch.device, dtype: torch.dtype) -> Weights:
-    """The kind of that name; "auto" is packed.
+    """The kind of that name; "auto" is compiled in bfloat16 on a CPU that can, else packed.
 
     Raises:
         UsageError: there is no such kind, or not on this device or in this dtype.
     """
+    can_compile = device.type == "cpu" and dtype == torch.bfloat16
     if name == "auto":
-        return "packed"
-    if name not in ("plain", "packed", "int8", "int4"):
-        raise UsageError(f"weights {name!r}", "auto, plain, packed, int8 or int4")
+        return "compiled" if can_compile and isinstance(compiled.find(), Library) else "packed"
+    if name not in ("plain", "compiled", "packed", "int8", "int4"):
+        raise UsageError(f"weights {name!r}", "auto, plain, compiled, packed, int8 or int4")
+    if name == "compiled":
+        if not can_compile:
+            raise UsageError(
+                f"compiled weights, {dtype} on {device.type}", "bfloat16 on a cpu; else packed"
+            )
+        if not isinstance(why := compiled.find(), Library):
+            raise UsageError(f"no compiled step: {why}", "install a C compiler, or use packed")
     if name in ("int8", "int4"):
         if dtype != torch.bfloat16:
             raise UsageError(f"{name} weights and dtype {dtype}", "use dtype bfloat16 with them")
@@ -98,6 +111,21 @@ def _plain(layers: Sequence[nn.Module]) -> Projection:
     if len(layers) == 1:
         return layers[0]
     return lambda x: torch.cat([layer(x) for layer in layers], dim=-1)
+
+
+def _compiled(layers: Sequence[nn.Module]) -> Projection:
+    """As torch computes them, but for few rows."""
+    library = compiled.find()
+    spread_out(layers)
+    plain = _plain(layers)
+    if len(layers) > 1 or isinstance(library, str) or not can_compute(layers[0]):
+        return plain
+    weight, bias = _weight(layers[0]), _bias(layers)
+
+    def apply(x: Tensor) -> Tensor:
+        return plain(x) if len(x) > MOST else multiply(library, x, weight, bias)
+
+    return apply
 
 
 def _packed(weight: Tensor, bias: Tensor | None) -> Projection:

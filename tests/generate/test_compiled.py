@@ -1,0 +1,187 @@
+"""The compiled step: as near to float32 as torch's own operators, whatever the rows share."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from janus4o.errors import UsageError
+from janus4o.generate import compiled, engine
+from janus4o.generate.api import Janus
+from janus4o.generate.compiled import MOST, Library, can_compute, multiply
+from janus4o.generate.decoder import Decoder
+from janus4o.generate.projection import Weights, pick_weights, project
+from janus4o.generate.reading import Branch, Nulls
+from janus4o.model import sequence
+from janus4o.model.loading import JanusModel, TinyConfig, new_model
+
+from .conftest import WORDS
+from .test_packing import CPU, codes, copied
+
+PROMPTS = ("a red circle", "a blue square on the left of a red circle", "circle", "blue", "red")
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    found = compiled.find()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """Nothing found yet, an empty cache; what a test makes of `find` is forgotten after it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    compiled.find.cache_clear()
+    yield monkeypatch
+    compiled.find.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def grouped() -> JanusModel:
+    """Four heads on two of keys, widths that are no power of two."""
+    model = new_model(WORDS, TinyConfig(hidden=192, layers=3, heads=4, mlp=160, std=0.1))
+    config = copy.deepcopy(model.network.config)
+    config.text_config.num_key_value_heads = 2
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        network = type(model.network)(config).eval()
+        for name, parameter in network.named_parameters():
+            if "norm" in name or "bias" in name:
+                nn.init.normal_(parameter, 1.0, 0.3)
+    return JanusModel(network, model.tokenizer, model.geometry, "crop", "grouped")
+
+
+@torch.no_grad()
+def logits(model: JanusModel, weights: Weights, prompts: int, n: int) -> Tensor:
+    """[steps, rows, V] of codes forced on `n` pictures of each of the first prompts."""
+    decoder = Decoder(model, weights)
+    layouts = [
+        sequence.text_to_image(prompt, model.geometry, model.tokenizer)
+        for prompt in PROMPTS[:prompts]
+    ]
+    branches = [Branch(layout) for layout in layouts]
+    jobs = [engine.Job((branch,), seed) for branch in branches for seed in range(n)]
+    memory, first = engine.prefill(decoder, Nulls(), engine.prepare(model, jobs))
+    found = [first]
+    for index in range(6):
+        fed = torch.arange(prompts * n) * 5 + index
+        found.append(engine.step(decoder, memory, fed))
+        memory.advance()
+    return torch.stack(found).float()
+
+
+@pytest.mark.parametrize(("prompts", "n"), [(1, 1), (1, 2), (3, 1), (4, 1), (1, 5), (3, 2), (4, 2)])
+@pytest.mark.parametrize("shape", ["tiny", "grouped"])
+def test_a_compiled_step_is_no_further_from_float32_than_a_plain_one(
+    library: Library, janus: Janus, grouped: JanusModel, shape: str, prompts: int, n: int
+) -> None:
+    half = copied(grouped if shape == "grouped" else janus.model, torch.bfloat16)
+    exact = logits(copied(half), "plain", prompts, n)
+    plain = logits(half, "plain", prompts, n) - exact
+    made = logits(half, "compiled", prompts, n) - exact
+    assert not torch.equal(made, plain)  # it was another way
+    assert made.square().mean() < 1.25**2 * plain.square().mean()
+
+
+def test_rows_do_not_see_each_other(library: Library, janus: Janus) -> None:
+    half = copied(janus.model, torch.bfloat16)
+    alone, many = (logits(half, "compiled", prompts, 1) for prompts in (1, 5))
+    torch.testing.assert_close(many[:, 0], alone[:, 0], rtol=0, atol=0.05)
+    twice = [logits(half, "compiled", 3, 1) for _ in range(2)]
+    assert torch.equal(*twice)
+
+
+def test_threads_do_not_change_a_bit(library: Library, grouped: JanusModel) -> None:
+    half, threads = copied(grouped, torch.bfloat16), torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(logits(half, "compiled", 2, 1)[-1])
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0.05)  # prompts are torch's
+    torch.testing.assert_close(found[2], found[0], rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("rows", [*range(1, MOST + 1)])
+@pytest.mark.parametrize(("width", "out"), [(32, 8), (96, 40), (64, 24)])
+def test_a_product_is_rounded_once(library: Library, rows: int, width: int, out: int) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(rows)
+        layer, x = nn.Linear(width, out).bfloat16(), torch.randn(rows, width).bfloat16()
+    weight, bias = layer.weight.detach(), layer.bias.detach()
+    found = multiply(library, x, weight, bias)
+    exact = F.linear(x.double(), weight.double(), bias.double())
+    torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=1e-5)
+
+
+def test_layers_of_odd_sizes_and_many_rows_are_torchs(library: Library) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        odd, even = nn.Linear(40, 29).bfloat16(), nn.Linear(64, 32).bfloat16()
+        x = torch.randn(MOST + 1, 64).bfloat16()
+    assert not can_compute(odd)
+    expected = odd(x[:2, :40]), even(x)
+    assert torch.equal(project([odd], "compiled")(x[:2, :40]), expected[0])
+    assert torch.equal(project([even], "compiled")(x), expected[1])
+
+
+def test_pictures_edits_and_answers_come_out(
+    library: Library, janus: Janus, pictures: list[Image.Image]
+) -> None:
+    plain = Janus(copied(janus.model, torch.bfloat16))
+    made = Janus(copied(janus.model, torch.bfloat16), "compiled")
+    for do in (
+        lambda one: one.generate(PROMPTS[:2], n=2, temperature=0),
+        lambda one: one.edit(pictures[:2], "make it blue", temperature=0),
+    ):
+        ours, theirs = (torch.tensor(codes(do(one))) for one in (made, plain))
+        assert ours.shape == theirs.shape
+        assert (ours == theirs).float().mean() > 0.5  # a rounding may turn a code and all after it
+    assert isinstance(made.describe(pictures[0], "what is this", 4), str)
+
+
+def test_without_a_compiler_weights_are_packed(nowhere: pytest.MonkeyPatch) -> None:
+    nowhere.setattr("shutil.which", lambda _: None)
+    nowhere.delenv("CC", raising=False)
+    assert pick_weights("auto", CPU, torch.bfloat16) == "packed"
+    with pytest.raises(UsageError, match="no C compiler") as caught:
+        pick_weights("compiled", CPU, torch.bfloat16)
+    assert "packed" in caught.value.remedy
+
+
+def test_a_compiler_that_fails_is_quoted(nowhere: pytest.MonkeyPatch) -> None:
+    nowhere.setenv("CC", "false")
+    assert "false" in str(compiled.find())
+    assert pick_weights("auto", CPU, torch.bfloat16) == "packed"
+
+
+def test_code_that_computes_wrongly_is_not_used(
+    nowhere: pytest.MonkeyPatch, library: Library
+) -> None:
+    nowhere.setattr(compiled, "multiply", lambda _, x, weight, bias: x @ weight.T + 1)
+    assert "computes wrongly" in str(compiled.find())
+
+
+def test_what_is_compiled_is_kept(nowhere: pytest.MonkeyPatch, library: Library) -> None:
+    assert isinstance(compiled.find(), Library)
+    compiled.find.cache_clear()
+    nowhere.setattr("subprocess.run", lambda *_, **__: pytest.fail("compiled again"))
+    assert isinstance(compiled.find(), Library)
+
+
+def test_compiled_weights_are_refused_where_they_make_no_sense() -> None:
+    with pytest.raises(UsageError, match=r"compiled weights, torch\.float32"):
+        pick_weights("compiled", CPU, torch.float32)
+    with pytest.raises(UsageError, match="on cuda"):
+        pick_weights("compiled", torch.device("cuda"), torch.bfloat16)
