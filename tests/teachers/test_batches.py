@@ -23,6 +23,7 @@ from janus4o.synth.status import status
 from janus4o.synth.store import Store
 from janus4o.teachers.openai import OpenAIPainter, OpenAIWriter
 
+from .conftest import CANARY, served
 from .test_synth_over_http import result
 
 Ask = Callable[..., Recipe]
@@ -54,12 +55,16 @@ def batched(ask: Ask) -> Callable[..., Recipe]:
     return make_recipe
 
 
-@pytest.fixture
-def expected(serve: Serve, ask: Ask, tmp_path: Path) -> tuple[Any, Outcome]:
+@pytest.fixture(scope="module")
+def expected(
+    wire: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[tuple[bytes, list[bytes]], Outcome]:
     """What the run gives when it is asked one by one."""
-    server = serve()
-    outcome = make(ask(server.url, 8, 4, hold_out=False), tmp_path / "direct")
-    return result(tmp_path / "direct"), outcome
+    folder = tmp_path_factory.mktemp("direct")
+    with wire.FaultServer().running() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JANUS4O_TEST_KEY", CANARY)
+        outcome = make(served(server.url, 8, 4, hold_out=False), folder)
+    return result(folder), outcome
 
 
 def requests(server: Any) -> Counter[str]:
