@@ -202,6 +202,20 @@ def code_of(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+def until_a_batch_is_out(server: Any, work: Callable[[], Any]) -> int:
+    """A child that works, and waits for a batch which the server has."""
+    pid = fork(work)
+    while not server.batches:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    return pid
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    code_of(pid)
+
+
 def check_whole(server: Any, folder: Path, rows: Any, calls: int) -> None:
     """Nothing is lost, nothing was made or paid twice, every cent is known."""
     assert result(folder) == rows
@@ -293,12 +307,7 @@ def test_money_waits_with_its_batch(
 ) -> None:
     server = serve(looks=10**9)
     recipe, folder = batched(server.url, 8, 4, budget_usd=0.6), tmp_path / "run"
-    pid = fork(lambda: make(recipe, folder))
-    while not server.batches:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
+    kill(until_a_batch_is_out(server, lambda: make(recipe, folder)))
     spend = status(folder).spend
     assert spend.waiting == len(server.batches[0].lines)
     assert 0 < spend.waiting_usd < 0.6
@@ -319,12 +328,7 @@ def test_switching_batches_off_still_waits_for_those_that_are_out(
     serve: Serve, batched: Ask, ask: Ask, expected: tuple[Any, Outcome], tmp_path: Path
 ) -> None:
     server = serve(looks=10**9)
-    pid = fork(lambda: make(batched(server.url, 8, 4), tmp_path / "run"))
-    while not server.batches:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
+    kill(until_a_batch_is_out(server, lambda: make(batched(server.url, 8, 4), tmp_path / "run")))
     server.batches[0].looks = 2
     outcome = make(ask(server.url, 8, 4, hold_out=False, concurrency=12), tmp_path / "run")
     assert len(server.batches) == 1
@@ -371,12 +375,7 @@ def test_what_the_server_no_longer_has_is_asked_for_again_and_listed(
     serve: Serve, batched: Ask, expected: tuple[Any, Outcome], tmp_path: Path, what: str
 ) -> None:
     server = serve(looks=10**9)
-    pid = fork(lambda: make(batched(server.url, 8, 4), tmp_path / "run"))
-    while not server.batches:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
+    kill(until_a_batch_is_out(server, lambda: make(batched(server.url, 8, 4), tmp_path / "run")))
     lost, server.looks = len(server.batches[0].lines), 2
     if what == "batches":
         server.batches[0].id = "batch_of_somebody_else"
@@ -414,10 +413,7 @@ def test_a_stop_does_not_wait_for_a_batch(
         except Interrupted:
             os._exit(6)
 
-    pid = fork(work)
-    while not server.batches:
-        time.sleep(0.01)
-    time.sleep(0.3)
+    pid = until_a_batch_is_out(server, work)
     begun = time.monotonic()
     os.kill(pid, signal.SIGINT)
     assert code_of(pid) == 6
