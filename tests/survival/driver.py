@@ -9,8 +9,10 @@ if nothing had happened. Prints one JSON object a line: a `Case`, and last the t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import errno
+import gc
 import hashlib
 import json
 import os
@@ -121,8 +123,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0, help="of all stages, at any instant")
     asked = parser.parse_args()
 
-    # What every child needs, once for all of them.
+    # What every child needs, once for all of them; pyarrow looks for pandas.
     import pyarrow.parquet  # noqa: F401
+
+    with contextlib.suppress(ImportError):
+        import pandas  # noqa: F401
 
     import janus4o.cli.app
     import janus4o.cli.export
@@ -145,6 +150,7 @@ def main() -> None:
         import janus4o.train.loop  # noqa: F401
 
         in_child(run.make_init, run)
+    gc.freeze()  # collecting garbage would make every child copy all of this
     needed = STAGES[: last + 1]
     for stage in needed:
         if run.folder.exists():
