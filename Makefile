@@ -36,8 +36,8 @@ $(READY): pyproject.toml
 demo: $(READY)  ## the whole loop on the offline world: synthesize, fine-tune, generate, score, report
 	$(BIN)/janus4o run recipes/sketch.yaml $(ARGS)
 
-test: $(READY)  ## the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY)  ## the tests, a process a core (ARGS="-n 0": all in one)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 stress: $(READY)  ## the full fault campaigns: every crash point, full disks, kills, odd pictures and prompts
 	$(BIN)/python -m pytest -m stress -rA $(ARGS)

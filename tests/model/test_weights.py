@@ -189,26 +189,26 @@ def test_what_is_broken_is_named(case: str, copied: Path) -> None:
 
 
 PEAK = """
-import sys, torch
+import gc, sys, torch
 from janus4o.model.loading import load_model, new_model, TinyConfig
 
 def status(key):
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
-load_model(sys.argv[1], None)  # the libraries themselves, and what they set up at first use
-open("/proc/self/clear_refs", "w").write("5")  # the peak starts again from here
-before = status("VmRSS")
-model = load_model(sys.argv[2], None)
-print(status("VmHWM") - before)
+model = load_model(sys.argv[1], None)  # the libraries themselves, and what they set up at first use
+for folder in sys.argv[2:]:
+    del model
+    gc.collect()
+    open("/proc/self/clear_refs", "w").write("5")  # the peak starts again from here
+    before = status("VmRSS")
+    model = load_model(folder, None)
+    print(status("VmHWM") - before)
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("kind", ["safetensors", "bin"])
-def test_loading_takes_little_more_than_the_weights(
-    kind: str, model: JanusModel, tmp_path: Path
-) -> None:
+def test_loading_takes_little_more_than_the_weights(model: JanusModel, tmp_path: Path) -> None:
     sizes = TinyConfig(
         hidden=768, layers=6, heads=6, mlp=2048, vision_hidden=64, vision_layers=1, vision_heads=2
     )
@@ -217,10 +217,12 @@ def test_loading_takes_little_more_than_the_weights(
     weights = tmp_path / "big" / "model.safetensors"
     size = weights.stat().st_size
     assert size > 80e6
-    if kind == "bin":
-        torch.save(load_file(weights), tmp_path / "big" / "pytorch_model.bin")
-        weights.unlink()
-    words = [sys.executable, "-c", PEAK, str(tmp_path / "small"), str(tmp_path / "big")]
+    shutil.copytree(tmp_path / "big", tmp_path / "bin", ignore=lambda *_: [weights.name])
+    torch.save(load_file(weights), tmp_path / "bin" / "pytorch_model.bin")
+    folders = [str(tmp_path / name) for name in ("small", "big", "bin")]
+    words = [sys.executable, "-c", PEAK, *folders]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 1.2 * size
+    peaks = [int(line) for line in done.stdout.splitlines()]
+    assert len(peaks) == 2
+    assert all(0.5 * size < peak < 1.2 * size for peak in peaks), (peaks, size)

@@ -28,11 +28,11 @@ from .scenes import as_jpeg, near_miss, noisy, one, random_scene
 ALL_KINDS = [kind for kinds in KINDS.values() for kind in kinds]
 
 
-@pytest.mark.slow
-def test_every_scene_and_every_edit_is_recovered() -> None:
-    """10,000 pictures: scenes of both worlds, and results of edits of every kind."""
+@pytest.mark.parametrize("pictures", [2000, pytest.param(10_000, marks=pytest.mark.stress)])
+def test_every_scene_and_every_edit_is_recovered(pictures: int) -> None:
+    """Scenes of both worlds, and results of edits of every kind."""
     rng = np.random.default_rng(1)
-    for n in range(10_000):
+    for n in range(pictures):
         world = World.LEARNABLE if n % 2 else World.RICH
         if n % 10 < 5:
             scene = random_scene(rng, world)

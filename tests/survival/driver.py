@@ -9,8 +9,10 @@ if nothing had happened. Prints one JSON object a line: a `Case`, and last the t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import errno
+import gc
 import hashlib
 import json
 import os
@@ -115,14 +117,17 @@ class TinyRun:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=Path)
-    parser.add_argument("campaign", choices=("crash", "disk", "kill"))
     parser.add_argument("stages", nargs="+", choices=STAGES)
-    parser.add_argument("--few", type=int, default=0, help="so many points a stage; 0 is all")
-    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--crash", type=int, help="at so many points a stage; 0 is all")
+    parser.add_argument("--disk", type=int, help="at so many points a stage; 0 is all")
+    parser.add_argument("--kills", type=int, default=0, help="of all stages, at any instant")
     asked = parser.parse_args()
 
-    # What every child needs, once for all of them.
+    # What every child needs, once for all of them; pyarrow looks for pandas.
     import pyarrow.parquet  # noqa: F401
+
+    with contextlib.suppress(ImportError):
+        import pandas  # noqa: F401
 
     import janus4o.cli.app
     import janus4o.cli.export
@@ -145,19 +150,15 @@ def main() -> None:
         import janus4o.train.loop  # noqa: F401
 
         in_child(run.make_init, run)
+    gc.freeze()  # collecting garbage would make every child copy all of this
     needed = STAGES[: last + 1]
     for stage in needed:
         if run.folder.exists():
             run.keep(f"before-{stage}")
         code, said = command(run, stage)
         assert code == 0, said
-    if asked.campaign == "kill":
-        cases = random_kills(run, needed, asked.kills)
-    else:
-        campaign = crashes if asked.campaign == "crash" else disk_faults
-        cases = (case for stage in asked.stages for case in campaign(run, stage, asked.few))
     totals: Counter[str] = Counter()
-    for case in cases:
+    for case in campaigns(run, asked, needed):
         totals[f"{case.stage} {case.fault}"] += 1
         print(json.dumps(asdict(case)), flush=True)
     print(json.dumps(totals), flush=True)
@@ -166,9 +167,22 @@ def main() -> None:
 # faults
 
 
-def crashes(run: TinyRun, stage: str, few: int) -> Iterator[Case]:
+def campaigns(run: TinyRun, asked: argparse.Namespace, needed: Sequence[str]) -> Iterator[Case]:
+    """Everything asked for; `run` holds the unhurt run of the stages needed."""
+    if asked.kills:
+        yield from random_kills(run, needed, asked.kills)
+    for stage in asked.stages if (asked.crash, asked.disk) != (None, None) else ():
+        unhurt = watch(run, stage)
+        if asked.crash is not None:
+            yield from crashes(run, stage, asked.crash, *unhurt)
+        if asked.disk is not None:
+            yield from disk_faults(run, stage, asked.disk, *unhurt)
+
+
+def crashes(
+    run: TinyRun, stage: str, few: int, expected: dict[str, Any], calls: list[str]
+) -> Iterator[Case]:
     """The stage dies before every call that changes a file, and half-way through every write."""
-    expected, calls = unhurt(run, stage)
     for fault, mode in (("kill", KILL), ("torn write", TEAR)):
         points = [n for n, call in enumerate(calls, 1) if mode == KILL or call.startswith("write ")]
         for point in some(points, few):
@@ -180,9 +194,10 @@ def crashes(run: TinyRun, stage: str, few: int) -> Iterator[Case]:
             yield Case(stage, fault, point, call, why or recovers(run, stage, expected))
 
 
-def disk_faults(run: TinyRun, stage: str, few: int) -> Iterator[Case]:
+def disk_faults(
+    run: TinyRun, stage: str, few: int, expected: dict[str, Any], calls: list[str]
+) -> Iterator[Case]:
     """The disk is full from some call on, or fails at one: a clean stop, and then a clean resume."""
-    expected, calls = unhurt(run, stage)
     for fault, mode, number in (
         ("disk full", FAIL_ON, errno.ENOSPC),
         ("I/O error", FAIL_ONCE, errno.EIO),
@@ -239,7 +254,7 @@ def random_kills(run: TinyRun, stages: Sequence[str], kills: int) -> Iterator[Ca
         run.put_back("none")
 
 
-def unhurt(run: TinyRun, stage: str) -> tuple[dict[str, Any], list[str]]:
+def watch(run: TinyRun, stage: str) -> tuple[dict[str, Any], list[str]]:
     """What the stage leaves when all goes well, and its calls ("write run/store.sqlite")."""
     run.put_back(f"before-{stage}")
     log = run.work / "calls"

@@ -1,6 +1,6 @@
 """Whatever interrupts a run, what it holds in the end is what it would have held anyway.
 
-The full campaigns are `make stress`; a handful of each runs every time.
+The full campaigns are `make stress`; a handful of each runs every time, all in one process.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 
 HERE = Path(__file__).parent
 DATA, EXPORTS, MODEL = ("synth", "sharegpt"), ("parquet", "webdataset"), ("encode", "train")
-all_of_it = pytest.mark.stress
+STAGES = (*DATA, *EXPORTS, *MODEL)
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def campaign(shim: Path, work: Path, *words: str) -> list[dict[str, str]]:
+def campaign(shim: Path, work: Path, *words: str) -> list[dict[str, Any]]:
     """Runs `driver.py`; fails with everything that did not come back as it was."""
     done = subprocess.run(
         [sys.executable, str(HERE / "driver.py"), str(work), *words],
@@ -49,57 +50,50 @@ def campaign(shim: Path, work: Path, *words: str) -> list[dict[str, str]]:
     return cases
 
 
-@pytest.mark.parametrize(
-    ("stages", "few"),
-    [
-        (DATA, 5),
-        (EXPORTS, 2),
-        (MODEL, 2),
-        pytest.param(DATA, 0, marks=all_of_it),
-        pytest.param(EXPORTS, 0, marks=all_of_it),
-        pytest.param(MODEL, 0, marks=all_of_it),
-    ],
-)
-def test_a_kill_at_any_change_of_a_file_changes_nothing(
-    shim: Path, tmp_path: Path, stages: tuple[str, ...], few: int
+def assert_all_kinds(
+    cases: list[dict[str, Any]], stages: tuple[str, ...], least: dict[str, int]
 ) -> None:
-    cases = campaign(shim, tmp_path, "crash", *stages, "--few", str(few))
+    """Every fault was met so often in every stage, and nearly all crashes were reached."""
+    met = Counter((case["stage"], case["fault"]) for case in cases)
+    for stage in stages:
+        for fault, times in least.items():
+            assert met[stage, fault] >= times, (stage, fault)
     reached = [case for case in cases if case["call"] != "not reached"]
     assert len(reached) >= 0.8 * len(cases)
-    met = Counter((case["stage"], case["fault"]) for case in cases)
+
+
+def test_a_few_faults_of_every_kind_change_nothing(shim: Path, tmp_path: Path) -> None:
+    words = ["--crash", "2", "--disk", "2", "--kills", "2"]
+    cases = campaign(shim, tmp_path, *STAGES, *words)
+    least = {"kill": 2, "torn write": 2, "disk full": 2, "I/O error": 2}
+    assert_all_kinds(cases, STAGES, least)
+    assert max(case["point"] for case in cases if case["fault"] == "kill -9") == 2
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("stages", [DATA, EXPORTS, MODEL])
+def test_a_kill_at_any_change_of_a_file_changes_nothing(
+    shim: Path, tmp_path: Path, stages: tuple[str, ...]
+) -> None:
+    cases = campaign(shim, tmp_path, *stages, "--crash", "0")
+    assert_all_kinds(cases, stages, {"kill": 20, "torn write": 5})
+    calls = {(case["stage"], case["call"].split()[0]) for case in cases}
     for stage in stages:
-        assert met[stage, "kill"] >= (few or 20)
-        assert met[stage, "torn write"] >= (few or 5)
-    if not few:
-        calls = {(case["stage"], case["call"].split()[0]) for case in cases}
-        for stage in stages:
-            assert {(stage, "write"), (stage, "fsync"), (stage, "rename")} <= calls
+        assert {(stage, "write"), (stage, "fsync"), (stage, "rename")} <= calls
 
 
-@pytest.mark.parametrize(
-    ("stages", "few"),
-    [
-        (DATA, 4),
-        (EXPORTS, 1),
-        (MODEL, 2),
-        pytest.param(DATA, 0, marks=all_of_it),
-        pytest.param(EXPORTS, 0, marks=all_of_it),
-        pytest.param(MODEL, 0, marks=all_of_it),
-    ],
-)
+@pytest.mark.stress
+@pytest.mark.parametrize("stages", [DATA, EXPORTS, MODEL])
 def test_a_full_or_failing_disk_is_one_clear_error_and_the_next_run_goes_on(
-    shim: Path, tmp_path: Path, stages: tuple[str, ...], few: int
+    shim: Path, tmp_path: Path, stages: tuple[str, ...]
 ) -> None:
-    cases = campaign(shim, tmp_path, "disk", *stages, "--few", str(few))
-    met = Counter((case["stage"], case["fault"]) for case in cases)
-    for stage in stages:
-        assert met[stage, "disk full"] >= (few or 20)
-        assert met[stage, "I/O error"] >= (few or 20)
+    cases = campaign(shim, tmp_path, *stages, "--disk", "0")
+    assert_all_kinds(cases, stages, {"disk full": 20, "I/O error": 20})
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=all_of_it)])
+@pytest.mark.stress
 def test_kills_at_random_instants_of_the_whole_loop_change_nothing(
-    shim: Path, tmp_path: Path, kills: int
+    shim: Path, tmp_path: Path
 ) -> None:
-    cases = campaign(shim, tmp_path, "kill", *DATA, *EXPORTS, *MODEL, "--kills", str(kills))
-    assert cases[-1]["point"] == kills
+    cases = campaign(shim, tmp_path, *STAGES, "--kills", "200")
+    assert cases[-1]["point"] == 200

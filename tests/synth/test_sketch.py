@@ -8,33 +8,21 @@ import pytest
 from janus4o.errors import RecipeError
 from janus4o.images import open_image
 from janus4o.recipe import Recipe, parse
-from janus4o.rows import Rows, open_rows
+from janus4o.rows import Rows
 from janus4o.sketch import detect, exam, grammar, judge
 from janus4o.sketch.captions import parse_shown
 from janus4o.sketch.edit import EditTask
-from janus4o.sketch.teacher import SketchPainter, SketchWriter
 from janus4o.synth.inspection import SketchInspector
 from janus4o.synth.plan import plan
 from janus4o.synth.prompts import TASK_MEANINGS
-from janus4o.synth.runner import Outcome, run
+
+from .test_pipelines import make
 
 
 def recipe(t2i: int, edits: int, **synthesis: object) -> Recipe:
     editing = {"count": edits, **synthesis.pop("editing", {})}  # type: ignore[dict-item]
     synthesis = {"text_to_image": {"count": t2i}, "editing": editing, **synthesis}
     return parse({"name": "test", "teachers": {"size": [64, 64]}, "synthesis": synthesis})
-
-
-def make(made_from: Recipe, folder: Path) -> tuple[Outcome, Rows]:
-    world, hold_out = made_from.synthesis.world, made_from.synthesis.hold_out
-    outcome = run(
-        made_from,
-        folder,
-        SketchWriter(world, hold_out),
-        SketchPainter(world, hold_out),
-        inspector=SketchInspector(hold_out),
-    )
-    return outcome, open_rows(folder)
 
 
 def pixels(rows: Rows, name: str) -> np.ndarray:

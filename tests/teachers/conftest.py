@@ -50,47 +50,48 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("janus4o.ledger.calling.FIRST_PAUSE", 0.01)
 
 
+def served(
+    url: str,
+    t2i: int = 4,
+    edits: int = 3,
+    *,
+    api: str = "openai",
+    writer: dict[str, Any] | None = None,
+    painter: dict[str, Any] | None = None,
+    limits: dict[str, int] | None = None,
+    **synthesis: Any,
+) -> Recipe:
+    """A small recipe whose teachers are a server's."""
+    server = {
+        "api": api,
+        # Google's package adds the version of the API itself.
+        "base_url": url if api == "openai" else url.removesuffix("/v1"),
+        "key": "JANUS4O_TEST_KEY",
+        "seed": True,
+        "timeout": 5.0,
+        "price": {"input": 2.0, "image_input": 4.0, "output": 10.0, "picture": {"any": 0.01}},
+        "limits": limits or {},
+    }
+    return parse(
+        {
+            "name": "served",
+            "teachers": {
+                "writer": {**server, "model": "scribe-1", **(writer or {})},
+                "painter": {**server, "model": "brush-1", **(painter or {})},
+                "size": [64, 64],
+                "max_categories": 2,
+            },
+            "synthesis": {
+                "text_to_image": {"count": t2i},
+                "editing": {"count": edits},
+                "concurrency": 4,
+                **synthesis,
+            },
+        }
+    )
+
+
 @pytest.fixture
 def ask(canary: str) -> Callable[..., Recipe]:
-    """A small recipe whose teachers are a server's."""
-
-    def make(
-        url: str,
-        t2i: int = 4,
-        edits: int = 3,
-        *,
-        api: str = "openai",
-        writer: dict[str, Any] | None = None,
-        painter: dict[str, Any] | None = None,
-        limits: dict[str, int] | None = None,
-        **synthesis: Any,
-    ) -> Recipe:
-        server = {
-            "api": api,
-            # Google's package adds the version of the API itself.
-            "base_url": url if api == "openai" else url.removesuffix("/v1"),
-            "key": "JANUS4O_TEST_KEY",
-            "seed": True,
-            "timeout": 5.0,
-            "price": {"input": 2.0, "image_input": 4.0, "output": 10.0, "picture": {"any": 0.01}},
-            "limits": limits or {},
-        }
-        return parse(
-            {
-                "name": "served",
-                "teachers": {
-                    "writer": {**server, "model": "scribe-1", **(writer or {})},
-                    "painter": {**server, "model": "brush-1", **(painter or {})},
-                    "size": [64, 64],
-                    "max_categories": 2,
-                },
-                "synthesis": {
-                    "text_to_image": {"count": t2i},
-                    "editing": {"count": edits},
-                    "concurrency": 4,
-                    **synthesis,
-                },
-            }
-        )
-
-    return make
+    """Makes recipes whose teachers are a server's; the key is in the environment."""
+    return served

@@ -23,6 +23,7 @@ from janus4o.synth.status import status
 from janus4o.synth.store import Store
 from janus4o.teachers.openai import OpenAIPainter, OpenAIWriter
 
+from .conftest import CANARY, served
 from .test_synth_over_http import result
 
 Ask = Callable[..., Recipe]
@@ -54,12 +55,16 @@ def batched(ask: Ask) -> Callable[..., Recipe]:
     return make_recipe
 
 
-@pytest.fixture
-def expected(serve: Serve, ask: Ask, tmp_path: Path) -> tuple[Any, Outcome]:
+@pytest.fixture(scope="module")
+def expected(
+    wire: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[tuple[bytes, list[bytes]], Outcome]:
     """What the run gives when it is asked one by one."""
-    server = serve()
-    outcome = make(ask(server.url, 8, 4, hold_out=False), tmp_path / "direct")
-    return result(tmp_path / "direct"), outcome
+    folder = tmp_path_factory.mktemp("direct")
+    with wire.FaultServer().running() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JANUS4O_TEST_KEY", CANARY)
+        outcome = make(served(server.url, 8, 4, hold_out=False), folder)
+    return result(folder), outcome
 
 
 def requests(server: Any) -> Counter[str]:
@@ -197,6 +202,20 @@ def code_of(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+def until_a_batch_is_out(server: Any, work: Callable[[], Any]) -> int:
+    """A child that works, and waits for a batch which the server has."""
+    pid = fork(work)
+    while not server.batches:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    return pid
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    code_of(pid)
+
+
 def check_whole(server: Any, folder: Path, rows: Any, calls: int) -> None:
     """Nothing is lost, nothing was made or paid twice, every cent is known."""
     assert result(folder) == rows
@@ -288,12 +307,7 @@ def test_money_waits_with_its_batch(
 ) -> None:
     server = serve(looks=10**9)
     recipe, folder = batched(server.url, 8, 4, budget_usd=0.6), tmp_path / "run"
-    pid = fork(lambda: make(recipe, folder))
-    while not server.batches:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
+    kill(until_a_batch_is_out(server, lambda: make(recipe, folder)))
     spend = status(folder).spend
     assert spend.waiting == len(server.batches[0].lines)
     assert 0 < spend.waiting_usd < 0.6
@@ -314,12 +328,7 @@ def test_switching_batches_off_still_waits_for_those_that_are_out(
     serve: Serve, batched: Ask, ask: Ask, expected: tuple[Any, Outcome], tmp_path: Path
 ) -> None:
     server = serve(looks=10**9)
-    pid = fork(lambda: make(batched(server.url, 8, 4), tmp_path / "run"))
-    while not server.batches:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
+    kill(until_a_batch_is_out(server, lambda: make(batched(server.url, 8, 4), tmp_path / "run")))
     server.batches[0].looks = 2
     outcome = make(ask(server.url, 8, 4, hold_out=False, concurrency=12), tmp_path / "run")
     assert len(server.batches) == 1
@@ -366,12 +375,7 @@ def test_what_the_server_no_longer_has_is_asked_for_again_and_listed(
     serve: Serve, batched: Ask, expected: tuple[Any, Outcome], tmp_path: Path, what: str
 ) -> None:
     server = serve(looks=10**9)
-    pid = fork(lambda: make(batched(server.url, 8, 4), tmp_path / "run"))
-    while not server.batches:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os.kill(pid, signal.SIGKILL)
-    code_of(pid)
+    kill(until_a_batch_is_out(server, lambda: make(batched(server.url, 8, 4), tmp_path / "run")))
     lost, server.looks = len(server.batches[0].lines), 2
     if what == "batches":
         server.batches[0].id = "batch_of_somebody_else"
@@ -409,10 +413,7 @@ def test_a_stop_does_not_wait_for_a_batch(
         except Interrupted:
             os._exit(6)
 
-    pid = fork(work)
-    while not server.batches:
-        time.sleep(0.01)
-    time.sleep(0.3)
+    pid = until_a_batch_is_out(server, work)
     begun = time.monotonic()
     os.kill(pid, signal.SIGINT)
     assert code_of(pid) == 6

@@ -1,8 +1,7 @@
-"""Gemini's own API against the server on loopback: what is sent, and what its many kinds of no mean."""
+"""Gemini's own API against the server on loopback: what is sent, and what becomes of the answers."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Callable
@@ -14,61 +13,32 @@ import pytest
 import yaml
 
 from janus4o.cli import app
-from janus4o.cli.teachers import hire, painter_of, writer_of
-from janus4o.errors import BudgetStop, RecipeError, Refused
+from janus4o.cli.teachers import hire
+from janus4o.errors import RecipeError, Refused
 from janus4o.exchange import (
     PaintReply,
     PaintRequest,
-    Picture,
     Refusal,
-    Unanswered,
     WriteReply,
     WriteRequest,
 )
 from janus4o.images import open_image
 from janus4o.recipe import Recipe, parse
 from janus4o.rows import open_rows
-from janus4o.sketch.teacher import SketchPainter
 from janus4o.synth.runner import run
 from janus4o.synth.status import status
+
+from .one_call import PROMPT, SQUARE, paint, say, scene
 
 pytest.importorskip("google.genai", reason="needs the extra google")
 
 Ask = Callable[..., Recipe]
 Serve = Callable[..., Any]
-ATTRIBUTES = {
-    "objects": [{"category": "circle", "count": 1, "colour": "red"}], "background": None,
-    "style": None, "lighting": None, "camera": None, "composition": None,
-}  # fmt: skip
-PROMPT = f"Write.\nAttributes: {json.dumps(ATTRIBUTES)}"
-SQUARE = PaintRequest("a red circle", (), (1024, 1024), 9)
 
 
 @pytest.fixture
 def gemini(ask: Ask) -> Callable[..., Recipe]:
     return lambda url, *counts, **more: ask(url, *counts, api="google", **more)
-
-
-def say(recipe: Recipe, request: WriteRequest) -> WriteReply | Refusal:
-    async def once() -> WriteReply | Refusal:
-        writer = writer_of(recipe.teachers.writer)  # type: ignore[arg-type]
-        try:
-            return await writer.write(request)
-        finally:
-            await writer.close()
-
-    return asyncio.run(once())
-
-
-def paint(recipe: Recipe, request: PaintRequest) -> PaintReply | Refusal:
-    async def once() -> PaintReply | Refusal:
-        painter = painter_of(recipe.teachers.painter)  # type: ignore[arg-type]
-        try:
-            return await painter.paint(request)
-        finally:
-            await painter.close()
-
-    return asyncio.run(once())
 
 
 def test_a_writer_writes_sees_and_is_paid_for(
@@ -89,10 +59,9 @@ def test_a_writer_writes_sees_and_is_paid_for(
     assert config["seed"] == 5
     assert config["maxOutputTokens"] == 2000
     assert config["thinkingConfig"] == {"thinkingLevel": "LOW"}
-    drawn = asyncio.run(SketchPainter().paint(PaintRequest("a red circle", (), (64, 64), 1)))
-    assert isinstance(drawn, PaintReply)
+    source = scene()
     schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
-    request = WriteRequest("Look.\nTask: attribute_manipulation", (drawn.picture,), 3, schema)
+    request = WriteRequest("Look.\nTask: attribute_manipulation", (source,), 3, schema)
     seen = say(gemini(server.url), request)
     assert isinstance(seen, WriteReply)
     assert "circle" in json.loads(seen.text)["text"]
@@ -101,7 +70,7 @@ def test_a_writer_writes_sees_and_is_paid_for(
     assert sent["generationConfig"]["responseMimeType"] == "application/json"
     coded = sent["contents"][0]["parts"][1]["inlineData"]
     assert coded["mimeType"] == "image/png"
-    assert base64.b64decode(coded["data"].replace("-", "+").replace("_", "/")) == drawn.picture.data
+    assert base64.b64decode(coded["data"].replace("-", "+").replace("_", "/")) == source.data
     assert seen.usage.input_tokens == len(request.prompt) + 100
 
 
@@ -128,112 +97,6 @@ def test_a_painter_paints_and_edits(serve: Serve, gemini: Ask, wire: ModuleType)
     masked = paint(recipe, PaintRequest("x", (drawn.picture,), None, 1, drawn.picture))
     assert isinstance(masked, Refusal), "a mask that would be left out must not be paid for"
     assert len(server.asked) == 3
-
-
-@pytest.mark.parametrize(
-    ("kind", "writes", "paints"),
-    [
-        ("refusal", "moderation/prohibited_content", "moderation/prohibited_content"),
-        ("filter", "moderation/safety", "moderation/image_prohibited_content"),
-        ("no_image", "no_picture", "no_picture"),
-        ("words", None, "no_picture"),
-    ],
-)
-def test_a_no_that_looks_like_success_is_a_refusal(
-    serve: Serve, gemini: Ask, wire: ModuleType, kind: str, writes: str | None, paints: str
-) -> None:
-    server = serve(faults=lambda asked: wire.Fault(kind))
-    recipe = gemini(server.url)
-    no = paint(recipe, SQUARE)
-    assert isinstance(no, Refusal)
-    assert no.category == paints
-    assert no.usage.cost_usd == pytest.approx(server.billed_usd)
-    if writes is not None:
-        said = say(recipe, WriteRequest(PROMPT))
-        assert isinstance(said, Refusal)
-        assert said.category == writes
-
-
-@pytest.mark.parametrize(
-    ("fault", "cost", "says"),
-    [
-        ({"kind": "status", "status": 500, "code": "INTERNAL"}, 0.0, "HTTP 500"),
-        ({"kind": "status", "status": 503, "code": "UNAVAILABLE"}, 0.0, "HTTP 503"),
-        ({"kind": "status", "status": 504, "code": "DEADLINE_EXCEEDED"}, None, "HTTP 504"),
-        ({"kind": "reset"}, None, "connection lost"),
-        ({"kind": "hang"}, None, "no answer within"),
-        ({"kind": "html"}, None, "cannot be read"),
-        ({"kind": "garbage"}, None, "cannot be read"),
-        ({"kind": "truncate"}, None, "connection lost"),
-        ({"kind": "none"}, "billed", "0 answers instead of one"),
-        ({"kind": "two"}, "billed", "2 pictures instead of one"),
-        ({"kind": "not_a_picture"}, "billed", "GIF"),
-        ({"kind": "length"}, "billed", "cut off"),
-    ],
-    ids=lambda value: str(value.get("status", value["kind"])) if isinstance(value, dict) else "",
-)
-def test_what_is_no_answer_is_unanswered(
-    serve: Serve, gemini: Ask, wire: ModuleType, fault: dict[str, Any], cost: Any, says: str
-) -> None:
-    server = serve(faults=lambda asked: wire.Fault(**fault))
-    with pytest.raises(Unanswered, match=says) as caught:
-        paint(gemini(server.url, painter={"timeout": 0.5}), SQUARE)
-    expected = pytest.approx(server.billed_usd) if cost == "billed" else cost
-    assert caught.value.usage.cost_usd == expected
-    assert caught.value.stop is None
-    assert caught.value.__cause__ is None, "the request, with its key, would be in a traceback"
-    assert len(server.asked) == 1, "the package tried again by itself"
-
-
-def test_nobody_there_costs_nothing(gemini: Ask) -> None:
-    with pytest.raises(Unanswered, match="no connection") as caught:
-        say(gemini("http://127.0.0.1:9/v1"), WriteRequest(PROMPT))
-    assert caught.value.usage.cost_usd == 0.0
-
-
-def test_too_often_says_how_long_in_its_details(
-    serve: Serve, gemini: Ask, wire: ModuleType
-) -> None:
-    retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7.5s"}
-    fault = wire.Fault("status", 429, "RESOURCE_EXHAUSTED", details=(retry,))
-    server = serve(faults=lambda asked: fault)
-    with pytest.raises(Unanswered) as caught:
-        say(gemini(server.url), WriteRequest(PROMPT))
-    assert caught.value.limited
-    assert caught.value.retry_after == 7.5
-
-
-def failing(field: str) -> dict[str, Any]:
-    return {"fieldViolations": [{"field": field, "description": "no"}]}
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "details", "error", "says"),
-    [
-        (400, "INVALID_ARGUMENT", {"reason": "API_KEY_INVALID"}, Refused, "refuses the key in"),
-        (403, "PERMISSION_DENIED", {}, Refused, "refuses the key in JANUS4O_TEST_KEY"),
-        (403, "PERMISSION_DENIED", {"reason": "BILLING_DISABLED"}, BudgetStop, "is empty"),
-        (404, "NOT_FOUND", {}, Refused, "is not served"),
-        (
-            429, "RESOURCE_EXHAUSTED", {"violations": [{"quotaId": "RequestsPerDayPerProject"}]},
-            BudgetStop, "day's quota .* used up",
-        ),
-        (
-            400, "INVALID_ARGUMENT", failing("generation_config.image_config"),
-            Refused, "does not accept 'generation_config",
-        ),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_mended_by_asking_again_stops(
-    serve: Serve, gemini: Ask, wire: ModuleType, status: int, code: str, details: Any, error: type,
-    says: str,
-) -> None:  # fmt: skip
-    fault = wire.Fault("status", status, code, details=(details,))
-    server = serve(faults=lambda asked: fault)
-    with pytest.raises(Unanswered) as caught:
-        say(gemini(server.url), WriteRequest(PROMPT))
-    with pytest.raises(error, match=says):
-        raise caught.value.stop  # type: ignore[misc]
 
 
 def test_sizes_are_ratios_and_scales(gemini: Ask) -> None:
@@ -325,16 +188,3 @@ def test_the_doctor_asks_gemini(
     assert "answers as scribe-1, $0.000" in said
     assert "google-genai" in said
     assert len(server.asked) == 2
-
-
-def test_pictures_keep_the_bytes_gemini_sent(serve: Serve, gemini: Ask) -> None:
-    kept = asyncio.run(SketchPainter().paint(PaintRequest("a red circle", (), (64, 64), 1)))
-    assert isinstance(kept, PaintReply)
-
-    class Same:
-        async def paint(self, request: PaintRequest) -> PaintReply:
-            return PaintReply(Picture(kept.picture.data), "x")
-
-    reply = paint(gemini(serve(painter=Same()).url), SQUARE)
-    assert isinstance(reply, PaintReply)
-    assert reply.picture == kept.picture

@@ -1,11 +1,10 @@
-"""One call of the openai teachers against a server on loopback: what they send, what they make of it."""
+"""One call of the openai teachers against a server on loopback: what they send and who they ask."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import email.utils
-import io
 import json
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from janus4o.errors import BudgetStop, ImageError, RecipeError, Refused
+from janus4o.errors import ImageError, RecipeError, Refused
 from janus4o.exchange import (
     PaintReply,
     PaintRequest,
@@ -27,46 +26,14 @@ from janus4o.exchange import (
 )
 from janus4o.images import open_image, save_png
 from janus4o.recipe import Recipe, parse
-from janus4o.sketch.teacher import SketchPainter
 from janus4o.teachers import download
-from janus4o.teachers.openai import OpenAIPainter, OpenAIWriter
+from janus4o.teachers.openai import OpenAIWriter
 from janus4o.teachers.serving import retry_after, without_fence
+
+from .one_call import PROMPT, SQUARE, paint, say, scene
 
 Ask = Callable[..., Recipe]
 Serve = Callable[..., Any]
-ATTRIBUTES = {
-    "objects": [{"category": "circle", "count": 1, "colour": "red"}], "background": None,
-    "style": None, "lighting": None, "camera": None, "composition": None,
-}  # fmt: skip
-PROMPT = f"Write.\nAttributes: {json.dumps(ATTRIBUTES)}"
-
-
-def say(recipe: Recipe, request: WriteRequest) -> WriteReply | Refusal:
-    async def once() -> WriteReply | Refusal:
-        writer = OpenAIWriter(recipe.teachers.writer)
-        try:
-            return await writer.write(request)
-        finally:
-            await writer.close()
-
-    return asyncio.run(once())
-
-
-def paint(recipe: Recipe, request: PaintRequest) -> PaintReply | Refusal:
-    async def once() -> PaintReply | Refusal:
-        painter = OpenAIPainter(recipe.teachers.painter)
-        try:
-            return await painter.paint(request)
-        finally:
-            await painter.close()
-
-    return asyncio.run(once())
-
-
-def scene(prompt: str = "a red circle", size: int = 64) -> Picture:
-    reply = asyncio.run(SketchPainter().paint(PaintRequest(prompt, (), (size, size), 1)))
-    assert isinstance(reply, PaintReply)
-    return reply.picture
 
 
 def test_a_writer_writes_and_is_paid_for(
@@ -108,7 +75,7 @@ def test_pictures_and_a_schema_are_sent_and_answered(serve: Serve, ask: Ask) -> 
 def test_a_painter_paints_and_edits_with_several_sources_and_a_mask(serve: Serve, ask: Ask) -> None:
     server = serve()
     recipe = ask(server.url, painter={"quality": "low"})
-    drawn = paint(recipe, PaintRequest("a red circle", (), (64, 64), 9))
+    drawn = paint(recipe, SQUARE)
     assert isinstance(drawn, PaintReply)
     assert open_image(drawn.picture.data).size == (64, 64)
     assert drawn.model == "brush-1"
@@ -138,64 +105,6 @@ def test_openai_models_are_not_asked_what_they_refuse(serve: Serve, ask: Ask) ->
         paint(ask(server.url, painter={"model": "gpt-image-2", "quality": "huge"}), None)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("fault", "cost", "says"),
-    [
-        ({"kind": "status", "status": 500}, 0.0, "HTTP 500"),
-        ({"kind": "status", "status": 503}, 0.0, "HTTP 503"),
-        ({"kind": "status", "status": 502}, None, "HTTP 502"),
-        ({"kind": "status", "status": 408}, 0.0, "HTTP 408"),
-        ({"kind": "reset"}, None, "connection lost"),
-        ({"kind": "hang"}, None, "no answer within"),
-        ({"kind": "html"}, None, "no chat completion: <html>"),
-        ({"kind": "garbage"}, None, "cannot be read"),
-        ({"kind": "truncate"}, None, "connection lost"),
-        ({"kind": "none"}, "billed", "0 answers instead of one"),
-        ({"kind": "two"}, "billed", "2 answers instead of one"),
-        ({"kind": "length"}, "billed", "cut off after 2000 tokens"),
-    ],
-    ids=lambda value: str(value.get("status", value["kind"])) if isinstance(value, dict) else "",
-)
-def test_what_is_no_answer_is_unanswered(
-    serve: Serve, ask: Ask, wire: ModuleType, fault: dict[str, Any], cost: Any, says: str
-) -> None:
-    server = serve(faults=lambda asked: wire.Fault(**fault))
-    recipe = ask(server.url, writer={"timeout": 0.3})
-    with pytest.raises(Unanswered, match=says) as caught:
-        say(recipe, WriteRequest(PROMPT))
-    expected = pytest.approx(server.billed_usd) if cost == "billed" else cost
-    assert caught.value.usage.cost_usd == expected
-    assert caught.value.stop is None
-    assert not caught.value.limited
-    assert caught.value.__cause__ is None, "the request, with its key, would be in a traceback"
-    assert len(server.asked) == 1, "the package tried again by itself"
-
-
-@pytest.mark.parametrize("kind", ["none", "two", "not_a_picture", "garbage", "html", "truncate"])
-def test_what_is_no_picture_is_unanswered(
-    serve: Serve, ask: Ask, wire: ModuleType, kind: str
-) -> None:
-    server = serve(faults=lambda asked: wire.Fault(kind))
-    with pytest.raises(Unanswered):
-        paint(ask(server.url), PaintRequest("a red circle", (), (64, 64)))
-    assert len(server.asked) == 1
-
-
-def test_nobody_there_costs_nothing(ask: Ask) -> None:
-    with pytest.raises(Unanswered, match="no connection") as caught:
-        say(ask("http://127.0.0.1:9/v1"), WriteRequest(PROMPT))
-    assert caught.value.usage.cost_usd == 0.0
-
-
-def test_too_often_says_how_long(serve: Serve, ask: Ask, wire: ModuleType) -> None:
-    server = serve(faults=lambda asked: wire.Fault("status", 429, retry_after="7"))
-    with pytest.raises(Unanswered) as caught:
-        say(ask(server.url), WriteRequest(PROMPT))
-    assert caught.value.limited
-    assert caught.value.retry_after == 7.0
-    assert caught.value.usage.cost_usd == 0.0
-
-
 def test_retry_after_is_read_in_all_its_forms() -> None:
     assert retry_after("1500", "9") == 1.5
     assert retry_after(None, "2.5") == 2.5
@@ -205,61 +114,6 @@ def test_retry_after_is_read_in_all_its_forms() -> None:
     assert retry_after(None, past) == 0.0
     for nothing in (None, "", "soon", "-3", "inf", "nan"):
         assert retry_after(None, nothing) is None
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "error", "says"),
-    [
-        (401, "invalid_api_key", Refused, "refuses the key in JANUS4O_TEST_KEY"),
-        (403, None, Refused, "refuses the key"),
-        (404, "model_not_found", Refused, "is not served"),
-        (402, None, BudgetStop, "account .* is empty"),
-        (429, "insufficient_quota", BudgetStop, "account .* is empty"),
-        (307, None, Refused, "check base_url"),
-    ],
-)
-def test_what_cannot_be_mended_by_asking_again_stops(
-    serve: Serve, ask: Ask, wire: ModuleType, status: int, code: str, error: type, says: str
-) -> None:
-    server = serve(faults=lambda asked: wire.Fault("status", status, code))
-    with pytest.raises(Unanswered) as caught:
-        say(ask(server.url), WriteRequest(PROMPT))
-    assert type(caught.value.stop) is error
-    with pytest.raises(error, match=says):
-        raise caught.value.stop
-    assert caught.value.usage.cost_usd == 0.0
-
-
-def test_a_setting_the_server_does_not_know_stops(serve: Serve, ask: Ask, wire: ModuleType) -> None:
-    fault = wire.Fault("status", 400, "invalid_value", param="quality")
-    server = serve(faults=lambda asked: fault)
-    with pytest.raises(Unanswered) as caught:
-        paint(ask(server.url), PaintRequest("a red circle", (), (64, 64)))
-    assert "does not accept 'quality'" in str(caught.value.stop)
-
-
-@pytest.mark.parametrize(
-    ("kind", "code", "category"),
-    [
-        ("refusal", None, "refused"),
-        ("filter", None, "moderation"),
-        ("status", "content_policy_violation", "moderation"),
-        ("status", "context_length_exceeded", "bad_request/context_length_exceeded"),
-    ],
-)
-def test_a_no_is_an_answer(
-    serve: Serve, ask: Ask, wire: ModuleType, kind: str, code: str, category: str
-) -> None:
-    server = serve(faults=lambda asked: wire.Fault(kind, 400, code))
-    reply = say(ask(server.url), WriteRequest(PROMPT))
-    assert isinstance(reply, Refusal)
-    assert reply.category == category
-    assert reply.usage.cost_usd == pytest.approx(server.billed_usd)
-    blocked = serve(faults=lambda asked: wire.Fault("refusal"))
-    no = paint(ask(blocked.url), PaintRequest("a red circle", (), (64, 64)))
-    assert isinstance(no, Refusal)
-    assert no.category == "moderation/fun"
-    assert blocked.billed_usd == 0.0
 
 
 def test_a_fence_around_json_is_taken_off(serve: Serve, ask: Ask, wire: ModuleType) -> None:
@@ -274,12 +128,11 @@ def test_addresses_are_refused_unless_allowed_and_never_private(
     serve: Serve, ask: Ask, wire: ModuleType
 ) -> None:
     server = serve(faults=lambda asked: wire.Fault("address"))
-    request = PaintRequest("a red circle", (), (64, 64))
     with pytest.raises(Unanswered) as caught:
-        paint(ask(server.url), request)
+        paint(ask(server.url), SQUARE)
     assert "urls: true" in str(caught.value.stop)
     with pytest.raises(Unanswered, match="private address"):
-        paint(ask(server.url, painter={"urls": True}), request)
+        paint(ask(server.url, painter={"urls": True}), SQUARE)
 
 
 @pytest.mark.parametrize(
@@ -386,18 +239,3 @@ def test_names_of_one_model_are_told_from_those_of_another(ask: Ask) -> None:
     assert not writer("gpt-5.6").serves("gpt-5.6-luna")
     assert writer("mine", "vicuna").serves("vicuna")
     assert not writer("mine", "vicuna").serves("mine")
-
-
-def test_pictures_keep_the_bytes_the_server_sent(serve: Serve, ask: Ask) -> None:
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64), "teal").save(buffer, "JPEG")
-    data = buffer.getvalue()
-
-    class Photographer:
-        async def paint(self, request: PaintRequest) -> PaintReply:
-            return PaintReply(Picture(data), "x")
-
-    server = serve(painter=Photographer())
-    reply = paint(ask(server.url), PaintRequest("a red circle", (), (64, 64)))
-    assert isinstance(reply, PaintReply)
-    assert reply.picture == Picture(data, "image/jpeg")

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from janus4o.model import sequence as layout
 from janus4o.model.embed import embed_batch, understand
-from janus4o.model.loading import TinyConfig, new_model
+from janus4o.model.loading import new_model
 from janus4o.model.preprocess import to_pixel_values
 from janus4o.recipe import Dropout
 from janus4o.train.batch import Kind, collate, hide, lay_out, row_generator
@@ -17,12 +17,7 @@ from janus4o.train.division import Size, divide
 from janus4o.train.gradients import attention_for_training
 from janus4o.train.loss import batch_loss, embed
 
-WORDS = ("a", "red", "circle", "blue", "star", "make", "it", "what", "is", "this")
-TINY = TinyConfig(
-    image_size=32, patch_size=8, hidden=32, layers=2, heads=2, mlp=48,
-    vision_hidden=32, vision_layers=1, vision_heads=2, vq_codes=64,
-    vq_multipliers=(1, 1, 1, 1), embedding_std=1.0, std=0.2,
-)  # fmt: skip
+from .conftest import TINY, WORDS
 
 
 @pytest.fixture(scope="module")

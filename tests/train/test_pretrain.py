@@ -15,8 +15,11 @@ from janus4o.train.tokenizer import PatchLabels, random_scene, shrink
 
 @pytest.fixture(scope="module")
 def data() -> BaseData:
+    """Of every seventh scene: all shapes, colours, places and backgrounds are among them."""
     model = new_model(VOCABULARY, TinyConfig(vq_latent=32, vq_multipliers=(1, 1, 1, 1, 1)))
-    return BaseData(model, BaseOptions(painted=64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrain, "base_scenes", lambda: base_scenes()[::7])
+        return BaseData(model, BaseOptions(painted=64))
 
 
 def test_every_scene_of_the_base_holds_one_object() -> None:

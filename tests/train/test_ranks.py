@@ -1,13 +1,12 @@
 """Several processes learn what one learns, and go on from each other's checkpoints."""
 
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
@@ -43,21 +42,64 @@ def recipe(tmp_path, fresh_model):
     return make
 
 
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    ["janus4o.cli.train", "janus4o.train.loop", "transformers.models.janus.modeling_janus"]
+)
+"""Imports torch once; every rank is a fork of it."""
+RANK = """
+import os
+out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.dup2(out, 1), os.dup2(out, 2)
+os.environ.update(env)
+from janus4o.cli import app
+os._exit(app.main(words))
+"""
+
+
+class Rank:
+    """A process of a training, with the face of `subprocess.Popen`."""
+
+    def __init__(self, words, env, said):
+        self._said = said
+        what = {"words": words, "env": env, "said": str(said)}
+        self._process = SERVER.Process(target=exec, args=(RANK, what))
+        self._process.start()
+
+    @property
+    def returncode(self):
+        return self._process.exitcode
+
+    def poll(self):
+        return self._process.exitcode
+
+    def send_signal(self, number):
+        os.kill(self._process.pid, number)
+
+    def kill(self):
+        self._process.kill()
+
+    def communicate(self, timeout):
+        self._process.join(timeout)
+        assert self._process.exitcode is not None, self._said.read_text()
+        return self._said.read_text(), None
+
+
 def start(recipe, processes, *changes):
     """What torchrun does, without its own process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, "-m", "janus4o.cli.app", "train", str(recipe), "--device", "cpu"]
+    words = ["train", str(recipe), "--device", "cpu", *changes]
     common = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
-        subprocess.Popen(
-            [*words, *changes],
-            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        Rank(
+            words,
+            {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            recipe.with_suffix(f".said{rank}"),
         )
         for rank in range(processes)
-    ]  # fmt: skip
+    ]
 
 
 def together(recipe, processes, *changes):

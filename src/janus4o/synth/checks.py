@@ -7,8 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from janus4o.errors import ImageError
+from janus4o.errors import DataError, ImageError
+from janus4o.exchange import Picture
 from janus4o.images import open_image
+from janus4o.synth import pictures
 from janus4o.synth.attributes import Attributes
 from janus4o.synth.sample import Rejected
 
@@ -53,6 +55,21 @@ class Anything:
 
     def check_edit(self, source: Pixels, instruction: str, pixels: Pixels) -> None:
         pass
+
+
+def check_original(entry: pictures.Entry) -> tuple[Picture, Pixels]:
+    """Reads a picture that was there before, which must be sound and show something.
+
+    Returns:
+        As it may travel, and decoded: uint8 RGB [H, W, 3].
+    """
+    try:
+        picture, image = pictures.load(entry.read())
+    except (ImageError, DataError) as error:
+        raise Rejected(f"original: {entry.name}: {error.message}") from None
+    pixels = np.asarray(image, np.uint8)
+    check_not_flat(pixels)
+    return picture, pixels
 
 
 def check_picture(data: bytes, size: tuple[int, int] | None) -> Pixels:

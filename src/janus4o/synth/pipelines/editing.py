@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from janus4o.errors import DataError, ImageError
 from janus4o.exchange import Picture
 from janus4o.images import save_png
 from janus4o.records import Provenance, Row
-from janus4o.synth import attributes, conditions, pictures, writing
+from janus4o.synth import attributes, conditions, writing
 from janus4o.synth.attributes import draw_share
 from janus4o.synth.calls import Calls
 from janus4o.synth.checks import (
     Pixels,
     check_changed,
     check_not_flat,
+    check_original,
     check_picture,
 )
 from janus4o.synth.forms import SENTENCE, TEXT
@@ -167,12 +167,7 @@ async def _original(
         told = {"source_row": parent.picture, "parent": parent.id}
         return Original(picture, pixels, parent.picture, told)
     entry = edited[at]
-    try:
-        picture, image = pictures.load(entry.read())
-    except (ImageError, DataError) as error:
-        raise Rejected(f"original: {entry.name}: {error.message}") from None
-    pixels = np.asarray(image, np.uint8)
-    check_not_flat(pixels)
+    picture, pixels = check_original(entry)
     return Original(picture, pixels, "", {"source_picture": entry.name})
 
 

@@ -6,15 +6,13 @@ painted anew: `keep` says which, and every row says which it is.
 
 from __future__ import annotations
 
-import numpy as np
-
-from janus4o.errors import DataError, ImageError, Refused
+from janus4o.errors import Refused
 from janus4o.records import Provenance, Row
-from janus4o.synth import pictures, writing
+from janus4o.synth import writing
 from janus4o.synth.calls import Calls
-from janus4o.synth.checks import check_not_flat, check_picture
+from janus4o.synth.checks import check_not_flat, check_original, check_picture
 from janus4o.synth.forms import SENTENCE
-from janus4o.synth.sample import Rejected, Sample, State
+from janus4o.synth.sample import Sample, State
 from janus4o.synth.setting import Setting
 
 TASK = "describe"
@@ -39,12 +37,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
             "synthesis.image_first, or give more pictures",
         )
     entry = found[number]
-    try:
-        picture, image = pictures.load(entry.read())
-    except (ImageError, DataError) as error:
-        raise Rejected(f"original: {entry.name}: {error.message}") from None
-    pixels = np.asarray(image, np.uint8)
-    check_not_flat(pixels)
+    picture, pixels = check_original(entry)
     asked = setting.prompts.fill("image_first")
     written = await writing.write(calls, setting, "write", asked, (picture,), SENTENCE)
     calls.reach(State.WRITTEN)
