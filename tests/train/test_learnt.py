@@ -28,7 +28,7 @@ def test_lora_resumes_to_the_bit_and_its_checkpoint_is_an_ordinary_model(
         train(settings, fresh_model(), codes, tmp_path / "cut", stop=after(3))
     assert train(settings, cut, codes, tmp_path / "cut").trained == 3
     assert_same(weights(cut), weights(straight))
-    merged, before = merged_state(straight.network), weights(fresh_model())
+    merged, before = dict(merged_state(straight.network)), weights(fresh_model())
     loaded = weights(load_model(result.checkpoint))
     codebook = "model.vqmodel.quantize.embedding.weight"
     loaded.pop(codebook)
