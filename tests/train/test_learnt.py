@@ -160,6 +160,7 @@ def test_targets_that_name_no_layer_and_nothing_to_learn(fresh_model):
         prepare(fresh_model(), everything)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, where it compiles
 def test_moments_in_8_bits_resume_to_the_bit(tmp_path, codes, fresh_model):
     pytest.importorskip("torchao", reason="an optional package")
     settings = replace(SETTINGS, optimizer="adamw_8bit", weights="bf16", precision="bf16", steps=4)
