@@ -18,7 +18,7 @@ def test_every_step_is_carried_out_once_and_what_was_made_is_taken_away(
     made = json.loads((tmp_path / "rehearsal.json").read_text("utf-8"))
     assert [one["name"] for one in made] == [
         "photographs", "random checkpoint", "synth over HTTP", "export, import", "plan", "encode", "train",
-        "adapter", "convert there and back", "generate", "edit",
+        "train, gone on with", "adapter", "convert there and back", "generate", "edit",
     ]  # fmt: skip
     assert all(one["found"] for one in made)
     assert all(0 < one["peak"] < 2e9 for one in made)
