@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help setup demo test stress check format hooks clean
+.PHONY: help setup demo test rehearse stress check format hooks clean
 
 help:  ## list the targets
 	grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ demo: $(READY)  ## the whole loop on the offline world: synthesize, fine-tune, g
 
 test: $(READY)  ## the tests, a process a core (ARGS="-n 0": all in one)
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+
+rehearse: $(READY)  ## the real path at Janus-Pro-1B's size with random weights, no GPU (17 GB of disk, ARGS="--keep")
+	$(BIN)/python tests/rehearsal.py $(ARGS)
 
 stress: $(READY)  ## the full fault campaigns: every crash point, full disks, kills, odd pictures and prompts
 	$(BIN)/python -m pytest -m stress -rA $(ARGS)

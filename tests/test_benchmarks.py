@@ -95,3 +95,24 @@ def test_every_path_is_on_the_sheet(bench: Bench, root: Path, tmp_path: Path) ->
     assert [same[name] for name in ("plain", "packed", "speculate 8")] == ["8", "8", "8"]
     for sheet in (tmp_path / "sheet.png", root / "docs" / "pictures" / "paths.png"):
         assert 10_000 < sheet.stat().st_size < 200_000
+
+
+def test_the_ablation_has_a_row_for_every_variant(root: Path, tmp_path: Path) -> None:
+    """Cropping takes off again what widening put on: both references learn from the same pixels."""
+    words = [sys.executable, "benchmarks/ablation.py", "--folder", str(tmp_path), "--seeds", "1"]
+    words += ["--rows", "24", "--steps", "1", "--batch", "4", "--per-task", "1", "--workers", "1"]
+    done = subprocess.run(
+        [*words, "--variants", "corrected", "crop"],
+        cwd=root, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = (tmp_path / "table.md").read_text("utf-8")
+    assert table.strip() in done.stdout
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["corrected", "crop"]
+    assert rows[0][2:] == rows[1][2:]
+    assert all(float(cell) > 0 for cell in rows[0][3:7])
+    folders = [tmp_path / "square/runs/corrected-0", tmp_path / "wide/runs/crop-0"]
+    found = [json.loads((folder / "result.json").read_text("utf-8")) for folder in folders]
+    assert found[0] == found[1]
+    assert not any((folder / "checkpoints").exists() for folder in folders)

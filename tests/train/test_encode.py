@@ -9,10 +9,12 @@ from PIL import Image
 
 from janus4o.errors import DataError, Interrupted
 from janus4o.model import codebook
+from janus4o.model.loading import save_model
 from janus4o.model.preprocess import fit_image, to_pixel_values
 from janus4o.train import encode
 from janus4o.train.codes import codes_folder, open_codes, tokenizer_hash
 from janus4o.train.encode import encode_rows
+from janus4o.train.start import start_model
 
 from .conftest import write_data_set
 
@@ -45,6 +47,18 @@ def test_codes_are_those_of_the_fitted_picture(tmp_path, fresh_model):
     assert codes.codes_PT[coded.target].tolist() == wanted[0].tolist()
     assert np.array_equal(codes.picture(coded.sources[0]), source)
     assert coded.prompt == row.input_prompt
+
+
+def test_codes_do_not_depend_on_the_dtype_weights_are_held_in(tmp_path, fresh_model):
+    model = fresh_model()
+    book = model.network.model.vqmodel.quantize.embedding.weight
+    book.data = book * torch.linspace(0.5, 1.5, len(book))[:, None]  # as stored by others
+    save_model(model, tmp_path / "init", torch.bfloat16)
+    held, exact = (start_model(str(tmp_path / "init"), "crop", stored=s) for s in (True, False))
+    assert held.network.lm_head.weight.dtype == torch.bfloat16
+    wanted = exact.network.model.vqmodel.state_dict()
+    for name, tensor in held.network.model.vqmodel.state_dict().items():
+        assert torch.equal(tensor, wanted[name]), name
 
 
 def test_a_picture_many_rows_use_is_encoded_once_and_a_second_run_does_nothing(

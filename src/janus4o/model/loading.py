@@ -180,18 +180,24 @@ def _janus_config(tiny: TinyConfig, fast: PreTrainedTokenizerFast) -> JanusConfi
     )
 
 
-def load_model(where: str | Path, dtype: torch.dtype | None = torch.float32) -> JanusModel:
+def load_model(
+    where: str | Path, dtype: torch.dtype | None = torch.float32, exact_codes: bool = False
+) -> JanusModel:
     """Reads a checkpoint of either format, ready for inference on the CPU.
 
     Args:
         where: a folder, a hub id, or "sketch-base".
         dtype: of the weights in memory, whatever they are stored in; None keeps the stored one.
+        exact_codes: the picture tokenizer in float32 all the same. Converting it later is not as good:
+            the codebook's unit vectors would have been rounded.
 
     Raises:
         CheckpointError: missing, truncated, of another architecture, or incomplete.
     """
     stored = open_checkpoint(find_checkpoint(where))
     network = assemble(stored.config, read_state(stored, dtype))
+    if exact_codes:
+        network.model.vqmodel.float()
     normalise_codebook(network)
     return JanusModel(
         network=network,

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,7 +116,7 @@ class Saver:
         self._writing: Future[None] | None = None
 
     def save(self, step: int, card: str) -> None:
-        """Copies all that a checkpoint holds and begins to write it; waits for the one before."""
+        """Takes all that a checkpoint holds and begins to write it; waits for the one before."""
         self.wait()
         final = checkpoint_folder(self._folder, step)
         partial: Path | None = None
@@ -153,20 +153,21 @@ class Saver:
         self._pool.shutdown(wait=True)
 
     def _weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Copies of the whole weights, LoRA merged in, and of LoRA's matrices; the first process's."""
+        """The whole weights, LoRA merged in, and LoRA's matrices; the first process's."""
         network = self._model.network
-        state = merged_state(network) if has_lora(network) else network.state_dict()
-        small = {n: t for n, t in network.state_dict().items() if ".lora_" in n}
-        return self._whole(state), self._whole(small)
+        named = network.state_dict()
+        whole = merged_state(network) if has_lora(network) else named.items()
+        return self._whole(whole), self._whole((n, t) for n, t in named.items() if ".lora_" in n)
 
-    def _whole(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _whole(self, named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+        """On the CPU. What training goes on to change is copied; what is frozen need not be there twice."""
         whole: dict[str, Tensor] = {}
-        for name, tensor in state.items():
+        for name, tensor in named:
             tensor = tensor.detach()
             if isinstance(tensor, DTensor):
                 tensor = tensor.full_tensor()  # every process takes part
             if self._ranks.is_first:
-                whole[name] = tensor.to("cpu", copy=True)
+                whole[name] = tensor.to("cpu", copy=name in self._learnt)
         return whole
 
     def _write(

@@ -7,7 +7,7 @@ meant.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -157,21 +157,22 @@ def has_lora(network: nn.Module) -> bool:
     return any(".lora_" in name for name, _ in network.named_parameters())
 
 
-@torch.no_grad()
-def merged_state(network: nn.Module) -> dict[str, Tensor]:
-    """The weights as a network without LoRA has them; the small matrices are added in float32."""
+def merged_state(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The weights as a network without LoRA has them; the small matrices are added in float32.
+
+    One after the other: a GPU that holds the network has no room for all of its layers once more.
+    """
     modules = dict(network.named_modules())
-    state: dict[str, Tensor] = {}
     for name, tensor in network.state_dict().items():
         if ".lora_" in name:
             continue
         owner = name.removesuffix(".base_layer.weight")
         if owner != name:
             layer: Any = modules[owner]
-            small = layer.lora_B[_OURS].weight @ layer.lora_A[_OURS].weight
-            tensor = (tensor.float() + small * layer.scaling[_OURS]).to(tensor.dtype)
-        state[name.replace(".base_layer.", ".")] = tensor.detach()
-    return state
+            with torch.no_grad():
+                small = layer.lora_B[_OURS].weight @ layer.lora_A[_OURS].weight
+                tensor = (tensor.float() + small * layer.scaling[_OURS]).to(tensor.dtype)
+        yield name.replace(".base_layer.", "."), tensor.detach()
 
 
 def save_adapter(

@@ -20,9 +20,10 @@ from torch.distributed.tensor import DTensor
 from janus4o.errors import DataError, Interrupted, Janus4oError, RecipeError
 from janus4o.model.loading import JanusModel
 from janus4o.signals import draining
-from janus4o.train.batch import Batch, Example, Kind, collate, hide, row_generator
+from janus4o.train.batch import Batch, Example, Ints, Kind, collate, hide, row_generator
 from janus4o.train.card import write_card
 from janus4o.train.checkpoints import (
+    Origin,
     Saver,
     check_origin,
     checkpoint_folder,
@@ -37,6 +38,7 @@ from janus4o.train.dataset import Dataset, hold_out, rows_of_step
 from janus4o.train.division import divide
 from janus4o.train.gradients import Gradients, attention_for_training
 from janus4o.train.learnt import PARTS, make_optimizer, prepare, set_rate
+from janus4o.train.loss import Losses
 from janus4o.train.metrics import Log, Metrics, worst
 from janus4o.train.presets import Settings
 from janus4o.train.ranks import ALONE, Ranks, noticing
@@ -93,15 +95,96 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = Dataset(codes, model)
+    kept, held = _hold_out(settings, data)
+    steps = total_steps(settings, len(kept))
+    origin = origin_of(settings, steps, codes.digest, model.name)
+    learner = _begin(settings, model, folder, origin, ranks)
+    rows = _Rows(settings, data, model, ranks, held.tolist(), learner.is_cut)
+    stepper = _Stepper(settings, model, learner, rows, kept, steps, ranks)
+    saver = Saver(
+        folder,
+        model,
+        learner.learnt,
+        learner.optimizer,
+        origin,
+        settings.keep_checkpoints,
+        ranks,
+    )
+    done = learner.done
+    log = Log(folder, done, settings.spike, settings.tracker) if ranks.is_first else None
+    model.network.train()
+    model.network.model.vqmodel.eval()
+    try:
+        with (
+            noticing(ranks),
+            attention_for_training(model.network, bool(settings.packing)),
+            draining() as interrupted,
+        ):
+            while done < steps:
+                saver.check()
+                metrics = stepper.take(done, log)
+                done += 1
+                if log is not None:
+                    log.write(metrics)
+                if on_step and ranks.is_first:
+                    on_step(metrics, steps)
+
+                wanted = interrupted() or (stop is not None and stop())
+                stopped = ranks.any(wanted, model.device)
+                if done == steps or done % settings.checkpoint_every == 0 or stopped:
+                    if log is not None:
+                        log.sync()
+                    saver.save(done, write_card(settings, codes, model.name, done, steps, metrics))
+                    if sample and ranks.is_first and not stopped:
+                        saver.wait()
+                        sample(checkpoint_folder(folder, done), done)
+                if stopped and done < steps:
+                    saver.wait()
+                    raise Interrupted(f"stopped after step {done} of {steps}", "run again to go on")
+            saver.wait()
+    finally:
+        saver.close()
+        if log is not None:
+            log.close()
+    model.network.eval()
+    last = checkpoint_folder(folder, steps)
+    return Result(last, steps, steps - learner.done, tuple(data.problems))
+
+
+def _hold_out(settings: Settings, data: Dataset) -> tuple[Ints, Ints]:
+    """The rows trained on, and those held out."""
     if settings.validation >= len(data):
         raise DataError(
             f"train.validation holds out {settings.validation:,} of {len(data):,} rows",
             "hold out fewer",
         )
-    kept, held = hold_out(len(data), settings.validation, settings.seed)
-    steps = total_steps(settings, len(kept))
-    origin = origin_of(settings, steps, codes.digest, model.name)
+    return hold_out(len(data), settings.validation, settings.seed)
 
+
+@dataclass(frozen=True, slots=True)
+class _Learner:
+    """What changes while a model learns.
+
+    Attributes:
+        learnt: the weights, by name; with `is_cut` this process's part of each.
+        forward: of a network whose weights are cut among processes.
+        done: steps it has behind it.
+    """
+
+    learnt: dict[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    forward: Callable[[Batch], Losses] | None
+    done: int
+
+    @property
+    def is_cut(self) -> bool:
+        return self.forward is not None
+
+
+def _begin(
+    settings: Settings, model: JanusModel, folder: Path, origin: Origin, ranks: Ranks
+) -> _Learner:
+    """Makes `model` ready to learn, in place: as it came, or as the newest checkpoint has it."""
     is_cut = settings.shard == "full" and ranks.world > 1
     if ranks.world > 1 and settings.optimizer == "adamw_8bit":
         # It rounds by chance, each process in its own way: copies of the weights would drift apart.
@@ -125,101 +208,99 @@ def train(
     optimizer = make_optimizer(settings, learnt)
     if newest is not None:
         restore_optimizer(newest, learnt, optimizer, ranks)
-    first = done = saved[-1] if saved else 0
+    return _Learner(learnt, optimizer, forward, saved[-1] if saved else 0)
 
-    parameters = list(learnt.values())
-    # LoRA's dropout and rounding by chance draw from torch's own generator, one thread at a time.
-    is_dropped = settings.lora is not None and settings.lora.dropout > 0
-    draws = is_dropped or settings.optimizer == "adamw_8bit"
-    workers = 1 if is_dropped else settings.workers
-    gradients = Gradients(model.network, parameters, settings.precision, workers, forward)
-    rows_loader = _Rows(settings, data, model, ranks, held.tolist(), is_cut)
-    supervised = model.geometry.tokens - (0 if settings.first_token else 1)
-    saver = Saver(folder, model, learnt, optimizer, origin, settings.keep_checkpoints, ranks)
-    log = Log(folder, done, settings.spike, settings.tracker) if ranks.is_first else None
-    model.network.train()
-    model.network.model.vqmodel.eval()
-    try:
-        with (
-            noticing(ranks),
-            attention_for_training(model.network, bool(settings.packing)),
-            draining() as interrupted,
-        ):
-            while done < steps:
-                saver.check()
-                began = time.perf_counter()
-                drawn = rows_of_step(done, settings.batch, len(kept), settings.seed)
-                rows = kept[drawn].tolist()
-                share = rows_loader.of_step(done, rows)
-                if draws:
-                    torch.manual_seed(_seed_of(settings.seed, done, ranks.rank))
-                sums = gradients.add(share.batches, share.weights)
-                if not is_cut:
-                    ranks.add_gradients(parameters)
-                elif not ranks.any(share.looks, model.device):
-                    _forget_unseen(learnt)
-                losses_B = _by_place(share.places, sums, len(rows), model.device, ranks)
-                norm = _clip(parameters, settings.clip)
-                loss = losses_B.mean().item() / supervised
-                if not (math.isfinite(loss) and math.isfinite(norm)):
-                    named = worst(losses_B.tolist(), [data.name(row) for row in rows], 3)
-                    raise Janus4oError(
-                        f"the loss is {loss} and its gradient {norm} at step {done + 1}; "
-                        f"worst {'; '.join(named)}",
-                        "lower train.rate or use train.precision=fp32, and train again",
-                    )
-                rate = rate_at(done, steps, settings)
-                set_rate(optimizer, rate)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                done += 1
 
-                seen = {}
-                if len(held) and (done == steps or done % settings.validate_every == 0):
-                    seen = rows_loader.validate(gradients, supervised)
-                is_edit = torch.tensor([data.size(row).kind is Kind.EDIT for row in rows])
-                spike: tuple[str, ...] = ()
-                if log is not None and log.stands_out(loss):
-                    per_code = (losses_B / supervised).tolist()
-                    spike = worst(per_code, [data.name(row) for row in rows])
-                metrics = Metrics(
-                    step=done,
-                    loss=loss,
-                    t2i_loss=_mean(losses_B[~is_edit], supervised),
-                    edit_loss=_mean(losses_B[is_edit], supervised),
-                    rate=rate,
-                    grad_norm=norm,
-                    seconds=time.perf_counter() - began,
-                    tokens=sum(data.size(row).length for row in rows),
-                    validation=seen,
-                    spike=spike,
-                )
-                if log is not None:
-                    log.write(metrics)
-                if on_step and ranks.is_first:
-                    on_step(metrics, steps)
+class _Stepper:
+    """Takes optimiser steps, and measures them.
 
-                wanted = interrupted() or (stop is not None and stop())
-                stopped = ranks.any(wanted, model.device)
-                if done == steps or done % settings.checkpoint_every == 0 or stopped:
-                    if log is not None:
-                        log.sync()
-                    card = write_card(settings, codes, model.name, done, steps, metrics)
-                    saver.save(done, card)
-                    if sample and ranks.is_first and not stopped:
-                        saver.wait()
-                        sample(checkpoint_folder(folder, done), done)
-                if stopped and done < steps:
-                    saver.wait()
-                    raise Interrupted(f"stopped after step {done} of {steps}", "run again to go on")
-            saver.wait()
-    finally:
-        saver.close()
-        if log is not None:
-            log.close()
-    model.network.eval()
-    last = checkpoint_folder(folder, steps)
-    return Result(last, steps, steps - first, tuple(data.problems))
+    Args:
+        kept: the rows trained on.
+        steps: in all.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        model: JanusModel,
+        learner: _Learner,
+        rows: _Rows,
+        kept: Ints,
+        steps: int,
+        ranks: Ranks,
+    ) -> None:
+        self._settings, self._model, self._learner = settings, model, learner
+        self._rows, self._kept, self._steps, self._ranks = rows, kept, steps, ranks
+        self._parameters = list(learner.learnt.values())
+        # LoRA's dropout and rounding by chance draw from torch's own generator, one thread at a time.
+        is_dropped = settings.lora is not None and settings.lora.dropout > 0
+        self._draws = is_dropped or settings.optimizer == "adamw_8bit"
+        workers = 1 if is_dropped else settings.workers
+        self._gradients = Gradients(
+            model.network, self._parameters, settings.precision, workers, learner.forward
+        )
+
+    def take(self, done: int, log: Log | None) -> Metrics:
+        """The step after `done` others, and the validation that is due after it.
+
+        Args:
+            log: tells whether its loss stands out.
+        """
+        began = time.perf_counter()
+        drawn = rows_of_step(done, self._settings.batch, len(self._kept), self._settings.seed)
+        rows = self._kept[drawn].tolist()
+        losses_B = self._add_gradients(done, rows)
+        norm = _clip(self._parameters, self._settings.clip)
+        per_code_B = losses_B / self._rows.supervised
+        loss = losses_B.mean().item() / self._rows.supervised
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            named = worst(losses_B.tolist(), self._rows.names(rows), 3)
+            raise Janus4oError(
+                f"the loss is {loss} and its gradient {norm} at step {done + 1}; "
+                f"worst {'; '.join(named)}",
+                "lower train.rate or use train.precision=fp32, and train again",
+            )
+        rate = self._update(done)
+        is_edit = self._rows.are_edits(rows)
+        stands_out = log is not None and log.stands_out(loss)
+        return Metrics(
+            step=done + 1,
+            loss=loss,
+            t2i_loss=_mean(losses_B[~is_edit], self._rows.supervised),
+            edit_loss=_mean(losses_B[is_edit], self._rows.supervised),
+            rate=rate,
+            grad_norm=norm,
+            validation=self._validate(done + 1),
+            seconds=time.perf_counter() - began,
+            tokens=self._rows.positions(rows),
+            spike=worst(per_code_B.tolist(), self._rows.names(rows)) if stands_out else (),
+        )
+
+    def _add_gradients(self, done: int, rows: Sequence[int]) -> Tensor:
+        """Adds up the gradient over all processes; summed loss of each row, float64 [B]."""
+        share = self._rows.of_step(done, rows)
+        if self._draws:
+            torch.manual_seed(_seed_of(self._settings.seed, done, self._ranks.rank))
+        sums = self._gradients.add(share.batches, share.weights)
+        if not self._learner.is_cut:
+            self._ranks.add_gradients(self._parameters)
+        elif not self._ranks.any(share.looks, self._model.device):
+            _forget_unseen(self._learner.learnt)
+        return _by_place(share.places, sums, len(rows), self._model.device, self._ranks)
+
+    def _update(self, done: int) -> float:
+        """Moves the weights; returns the learning rate."""
+        rate, optimizer = rate_at(done, self._steps, self._settings), self._learner.optimizer
+        set_rate(optimizer, rate)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return rate
+
+    def _validate(self, done: int) -> dict[str, float]:
+        """Task → loss of the rows held out, where it is due."""
+        if done == self._steps or done % self._settings.validate_every == 0:
+            return self._rows.validate(self._gradients)
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +327,11 @@ class _Share:
 
 
 class _Rows:
-    """Lays rows into this process's micro-batches, for training and for validation."""
+    """Lays rows into this process's micro-batches, for training and for validation.
+
+    Attributes:
+        supervised: codes of a row that are learnt.
+    """
 
     def __init__(
         self,
@@ -262,7 +347,18 @@ class _Rows:
         self._network = model.network
         self._held = list(held)
         self._in_company = in_company
-        self._supervised = model.geometry.tokens - (0 if settings.first_token else 1)
+        self.supervised = model.geometry.tokens - (0 if settings.first_token else 1)
+
+    def names(self, rows: Sequence[int]) -> list[str]:
+        return [self._data.name(row) for row in rows]
+
+    def positions(self, rows: Sequence[int]) -> int:
+        """How many they fill."""
+        return sum(self._data.size(row).length for row in rows)
+
+    def are_edits(self, rows: Sequence[int]) -> Tensor:
+        """bool [B]."""
+        return torch.tensor([self._data.size(row).kind is Kind.EDIT for row in rows])
 
     def of_step(self, step: int, rows: Sequence[int]) -> _Share:
         settings = self._settings
@@ -274,15 +370,17 @@ class _Rows:
         exact = settings.accumulation == "exact"
         groups, count = self._divide(rows, in_order=not exact)
         share = self._lay(groups, rows, example)
-        targets = len(rows) * self._supervised
+        targets = len(rows) * self.supervised
         for number, (batch, places) in enumerate(zip(share.batches, share.places, strict=True)):
             if places is not None:
                 share.weights[number] = targets if exact else batch.targets * count
         return share
 
-    def validate(self, gradients: Gradients, supervised: int) -> dict[str, float]:
-        """Task → mean loss of the rows held out, with nothing hidden from the model."""
+    def validate(self, gradients: Gradients) -> dict[str, float]:
+        """Task → mean loss of the rows held out, if any, with nothing hidden from the model."""
         rows = self._held
+        if not rows:
+            return {}
         share = self._lay(self._divide(rows)[0], rows, lambda place: self._data[rows[place]])
         self._network.eval()
         try:
@@ -293,7 +391,7 @@ class _Rows:
         losses = _by_place(share.places, sums, len(rows), self._device, self._ranks)
         of_task: dict[str, list[float]] = {}
         for row, loss in zip(rows, losses.tolist(), strict=True):
-            of_task.setdefault(self._data.task(row), []).append(loss / supervised)
+            of_task.setdefault(self._data.task(row), []).append(loss / self.supervised)
         return {task: sum(found) / len(found) for task, found in sorted(of_task.items())}
 
     def _divide(self, rows: Sequence[int], in_order: bool = False) -> tuple[list[list[int]], int]:

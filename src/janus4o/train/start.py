@@ -27,9 +27,8 @@ def start_model(init: str, fit: Fit, seed: int = 0, stored: bool = False) -> Jan
         CheckpointError: `init` is no usable checkpoint.
     """
     if init != RANDOM:
-        model = replace(load_model(init, None if stored else torch.float32), fit=fit)
-        model.network.model.vqmodel.float()  # codes are those of float32
-        return model
+        dtype = None if stored else torch.float32
+        return replace(load_model(init, dtype, exact_codes=True), fit=fit)
     base = load_model(SKETCH_BASE, torch.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
