@@ -307,12 +307,17 @@ def main() -> int:
     options = asked.parse_args()
 
     found: dict[tuple[str, int], dict[str, float]] = {}
-    for seed in range(options.seeds):
-        data = Data(options, seed)
-        wrong = ", ".join(f"{share:.3f} of {arm}" for arm, share in data.wrong.items())
-        print(f"seed {seed}  wrong by the exact judge: {wrong}", flush=True)
-        for arm in ARMS:
-            found[arm, seed] = run(options, data, arm, seed)
+    rows: dict[int, Data] = {}
+    # What the question is about comes first, the ceiling last.
+    for arms in (("unfiltered", "filtered"), ("clean",)):
+        for seed, arm in itertools.product(range(options.seeds), arms):
+            if seed not in rows:
+                rows[seed] = Data(options, seed)
+                wrong = ", ".join(
+                    f"{share:.3f} of {one}" for one, share in rows[seed].wrong.items()
+                )
+                print(f"seed {seed}  wrong by the exact judge: {wrong}", flush=True)
+            found[arm, seed] = run(options, rows[seed], arm, seed)
             print(f"seed {seed}  {arm}: " + "  ".join(
                 f"{name} {value:.3f}" for name, value in found[arm, seed].items()
             ), flush=True)  # fmt: skip
