@@ -59,6 +59,29 @@ class Distribution:
         return max(max(value.share, value.wanted or 0.0) for value in self.values)
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The paper's three figures: shares per dimension, shares per task, the category-count curve.
+
+    Attributes:
+        categories: share of prompts by the number of object categories in them; None where that
+            never varies.
+    """
+
+    dimensions: tuple[Distribution, ...]
+    tasks: tuple[Distribution, ...]
+    categories: Distribution | None
+
+
+def figures(rows: Sequence[Row], targets: Mapping[str, Mapping[str, float]]) -> Figures:
+    """What there is to draw of a data set; arguments as for `distributions`."""
+    found = {one.title: one for one in distributions(rows, targets)}
+    curve = found.pop(TITLES["categories"], None)
+    tasks = (found.pop(TITLES[key], None) for key in ("task", "kind"))
+    shown = tuple(one for one in tasks if one is not None)
+    return Figures(tuple(found.values()), shown, curve)
+
+
 def distributions(
     rows: Sequence[Row], targets: Mapping[str, Mapping[str, float]]
 ) -> tuple[Distribution, ...]:
@@ -94,14 +117,15 @@ def distributions(
         law = targets.get(key, {})
         # A value that never varies tells nothing.
         if counts and (len(counts) > 1 or len(law) > 1 or key == "task"):
-            found.append(Distribution(title, _values(counts, law)))
+            shown = _curve(counts, law) if key == "categories" else _bars(counts, law)
+            found.append(Distribution(title, shown))
     return tuple(found)
 
 
-def _values(counts: Counter[str], law: Mapping[str, float]) -> tuple[Value, ...]:
+def _values(counts: Counter[str], law: Mapping[str, float]) -> list[Value]:
     total = counts.total()
     names = _ordered(dict.fromkeys((*(name for name, _ in counts.most_common()), *law)))
-    values = [
+    return [
         Value(
             name.replace("_", " "),
             counts[name],
@@ -110,6 +134,18 @@ def _values(counts: Counter[str], law: Mapping[str, float]) -> tuple[Value, ...]
         )
         for name in names
     ]
+
+
+def _curve(counts: Counter[str], law: Mapping[str, float]) -> tuple[Value, ...]:
+    """All of them, as far as anything came or a row of it was to be expected."""
+    values, total = _values(counts, law), counts.total()
+    while not values[-1].count and (values[-1].wanted or 0.0) * total < 1:
+        values.pop()
+    return tuple(values)
+
+
+def _bars(counts: Counter[str], law: Mapping[str, float]) -> tuple[Value, ...]:
+    values = _values(counts, law)
     if len(values) <= MOST_BARS:
         return tuple(values)
     rest = values[MOST_BARS - 1 :]

@@ -56,6 +56,11 @@ def test_a_constant_still_has_an_axis():
     assert chart.y_ticks[0].label == "0"
 
 
+def test_what_is_counted_has_whole_ticks():
+    chart = line_chart({"came": [(1, 60.0), (2, 30.0), (3, 10.0)]})
+    assert [tick.label for tick in chart.x_ticks] == ["1", "2", "3"]
+
+
 def test_the_longest_bar_is_full():
     assert [bar.share for bar in bars({"a": 2, "b": 4})] == [50, 100]
     assert bars({}) == ()

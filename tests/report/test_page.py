@@ -145,7 +145,11 @@ def test_targets_stand_beside_what_came(run_folder):
     page = read(run_folder)
     assert "share the recipe asks for" in page.text
     goals = [v for _, name, v in page.attributes if name == "class" and v == "goal"]
-    assert len(goals) >= 4  # one for each value of the two laws the run knows
+    assert len(goals) >= 2  # one for each value of the law that is shown as bars
+    assert "number of object categories" in " ".join(
+        v for _, name, v in page.attributes if name == "aria-label"
+    )
+    assert [v for _, name, v in page.attributes if v.endswith(" aim")] == ["c1 aim"]
     (run_folder / "synthesis.json").unlink()
     assert "share the recipe asks for" not in read(run_folder).text
 

@@ -15,11 +15,12 @@ from janus4o.images import save_png
 from janus4o.ledger.blobs import Blobs
 from janus4o.records import Provenance, Row
 from janus4o.rows import open_rows
-from janus4o.synth.checking import run as checking
-from janus4o.synth.checking.nearest import Prompts, nearest_pictures, words_of
+from janus4o.synth.checking import ahead
+from janus4o.synth.checking.nearest import FAR, Prompts, nearest_pictures, words_of
 from janus4o.synth.checking.registry import CHECKS, chosen
 from janus4o.synth.checking.run import check_rows, read_checks
 from janus4o.synth.export import export
+from janus4o.synth.inspection import SketchInspector
 
 
 def scene(seed: int, side: int = 64) -> Image.Image:
@@ -89,7 +90,7 @@ def test_each_check_finds_its_defect_and_nothing_else(made: Path) -> None:
     assert found.findings[9]["resolution"].why == "64×64 instead of 64×1"
     assert found.findings[7]["new_picture"].why == "like row 0"
     assert found.findings[8]["new_prompt"].figure == 1.0
-    assert found.findings[3].keys() == {"decodes"}
+    assert found.findings[3].keys() == {"decodes", "new_prompt", "not_in_benchmark"}
     assert found.findings[0]["not_flat"].passed
     assert read_checks(made, open_rows(made).digest) == found
     assert read_checks(made, "of another data set") is None
@@ -108,17 +109,15 @@ def test_a_killed_check_goes_on(made: Path, monkeypatch: pytest.MonkeyPatch) -> 
         measured.append(row.input_prompt)
         return measure(rows, row, inspector)
 
-    measure = checking.measure
-    monkeypatch.setattr(checking, "measure", killed)
-    monkeypatch.setattr(checking, "AHEAD", 1)
+    measure = ahead.measure
+    monkeypatch.setattr(ahead, "measure", killed)
+    monkeypatch.setattr(ahead, "AHEAD", 1)
     with pytest.raises(KeyboardInterrupt):
         check_rows(open_rows(made), made)
     assert not (made / "checks.jsonl").exists()
     with (made / "measures.jsonl").open("ab") as file:
         file.write(b'{"figures": {"deco')  # torn by the kill
-    monkeypatch.setattr(
-        checking, "measure", lambda *args: measured.append("again") or measure(*args)
-    )
+    monkeypatch.setattr(ahead, "measure", lambda *args: measured.append("again") or measure(*args))
     assert check_rows(open_rows(made), made) == whole
     assert measured.count("again") == 10 - 6
     assert (made / "checks.jsonl").read_bytes() == expected
@@ -196,8 +195,8 @@ def test_the_nearest_is_what_comparing_all_with_all_gives(monkeypatch: pytest.Mo
     def distance(a: str, b: str) -> int:
         one, other = bytes.fromhex(a), bytes.fromhex(b)
         if any(abs(x - y) > 12 for x, y in zip(one[48:], other[48:], strict=True)):
-            return 384
-        return (int.from_bytes(one[:48]) ^ int.from_bytes(other[:48])).bit_count()
+            return FAR
+        return min(FAR, (int.from_bytes(one[:48]) ^ int.from_bytes(other[:48])).bit_count())
 
     for number, found in enumerate(nearest_pictures(hashes)):
         mine = hashes[number]
@@ -208,19 +207,54 @@ def test_the_nearest_is_what_comparing_all_with_all_gives(monkeypatch: pytest.Mo
         far = {n: max(map(distance, mine, hashes[n])) for n in others}
         assert found is not None
         assert found[0] == min(far.values())
-        assert found[0] == 384 or far[found[1]] == found[0]
+        assert found[0] == FAR or far[found[1]] == found[0]
 
 
 def test_prompts_are_alike_by_their_word_pairs() -> None:
     texts = [f"{a} {b} left of a {c}" for a in ("one", "a") for b in ("red", "blue") for c in "xyz"]
     words = [words_of(text) for text in texts]
     known = Prompts(words)
-    for one in words:
-        known.add(one)
     assert known.nearest(words_of("A RED, left of a  x")) == (1.0, texts.index("a red left of a x"))
-    assert words_of("a red x and a blue y") != words_of("a blue x and a red y")
-    assert words_of("café") == words_of("cafe\u0301")
-    near = known.nearest(words_of("a red left of an x"))
+    assert known.nearest(words[7], before=7) != (1.0, 7)
+    assert not np.array_equal(words_of("a red x and a blue y"), words_of("a blue x and a red y"))
+    assert np.array_equal(words_of("café"), words_of("cafe\u0301"))
+    near = Prompts(words, 0.5).nearest(words_of("a red left of an x"))
     assert near is not None
-    assert near[0] < 0.9
+    assert near[0] < 0.8
+    assert known.nearest(words_of("a red left of an x")) is None
     assert known.nearest(words_of("nothing like it")) is None
+    assert Prompts([]).nearest(words_of("a red x")) is None
+
+
+@pytest.mark.parametrize("least", [0.3, 0.5, 0.8, 1.0])
+def test_no_prompt_that_is_near_enough_is_missed(least: float) -> None:
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices("abcdefg", [9, 8, 4, 2, 1, 1, 1], k=rng.randrange(1, 12)))
+             for _ in range(200)]  # fmt: skip
+    words = [words_of(text) for text in texts]
+    known = Prompts(words[:150], least)
+    for number, mine in enumerate(words):
+        before = number if number < 150 else None
+        shares = [
+            len(np.intersect1d(mine, other)) / len(np.union1d(mine, other))
+            for other in words[: min(number, 150)]
+        ]
+        found = known.nearest(mine, before)
+        if not shares or max(shares) < least:
+            assert found is None
+        else:
+            assert found == (pytest.approx(max(shares)), shares.index(max(shares)))
+
+
+def test_processes_measure_what_threads_do(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, inspector = open_rows(made), SketchInspector(hold_out=False)
+    Path(
+        made / "blobs" / rows[4].output_image[:2] / rows[4].output_image
+    ).unlink()  # gone meanwhile
+    by_threads = list(ahead.measures_ahead(rows, 2, (inspector,)))
+    assert by_threads[2].figures == {"decodes": 1}
+    monkeypatch.setattr(ahead, "MANY", 1)
+    monkeypatch.setattr(ahead, "BATCH_ROWS", 3)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(ahead, "_by_threads", None)
+    assert list(ahead.measures_ahead(rows, 2, (inspector,))) == by_threads

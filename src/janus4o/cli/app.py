@@ -57,6 +57,7 @@ VERBS = {
     "fsck": Verb("Check that everything a run says it has is there and whole.", DATA),
     "replay": Verb("Make a run's data set again from its recorded replies, and compare.", DATA),
     "check": Verb("Check every row of a data set: pictures, edits, duplicates.", DATA),
+    "audit": Verb("Which people the prompts are about, and the pictures show.", DATA),
     "view": Verb("Look at a data set in the browser: pairs, filters, checks, refusals.", DATA),
     "export": Verb("Write a run's data set: published layout, Parquet or WebDataset.", DATA),
     "import": Verb("Check a data set of any of these layouts and make it ready.", DATA, "import_"),

@@ -10,18 +10,11 @@ import itertools
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate with its two-sided confidence limits."""
-
-    score: float
-    low: float
-    high: float
+from janus4o.intervals import CONFIDENCE as CONFIDENCE
+from janus4o.intervals import Interval as Interval
+from janus4o.intervals import wilson as wilson
+from janus4o.intervals import wilson_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +37,6 @@ class Comparison:
     def kept(self) -> bool:
         """Whether the data leave room for "nothing was lost": the interval reaches zero."""
         return self.difference.high >= 0.0
-
-
-def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's score interval of a proportion.
-
-    With n = 0 nothing is known: the score is NaN and the interval is 0–1.
-
-    Raises:
-        ValueError: unless 0 ≤ successes ≤ n.
-    """
-    if not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n}")
-    if n == 0:
-        return Interval(math.nan, 0.0, 1.0)
-    return Interval(successes / n, *_wilson_limits(successes / n, n, confidence))
 
 
 def mean(parts: Sequence[Interval]) -> Interval:
@@ -112,7 +90,7 @@ def clustered(
     squares = math.fsum((math.fsum(v) - p * len(v)) ** 2 for v in sums.values())
     variance = squares / n**2 * groups / (groups - 1) if groups > 1 else 0.0
     size = p * (1 - p) / variance if variance > 1e-18 and 0 < p < 1 else float(groups)
-    bottom, top = _wilson_limits(p, size, confidence)
+    bottom, top = wilson_limits(p, size, confidence)
     return Interval(math.fsum(scores) / n, low + bottom * (high - low), low + top * (high - low))
 
 
@@ -160,20 +138,5 @@ def _paired_difference(
     return Interval(d, max(-1.0, d - below), min(1.0, d + above))
 
 
-def _wilson_limits(p: float, n: float, confidence: float) -> tuple[float, float]:
-    z = _quantile(confidence)
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low = 0.0 if p == 0 else max(0.0, centre - half)
-    high = 1.0 if p == 1 else min(1.0, centre + half)
-    return low, high
-
-
 def _join(a: float, b: float, phi: float) -> float:
     return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
-
-
-def _quantile(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence {confidence} is not between 0 and 1")
-    return NormalDist().inv_cdf((1 + confidence) / 2)

@@ -91,7 +91,7 @@ def line_chart(
         ),
         tuple(
             Tick(100 * (x - x_low) / ((x_high - x_low) or 1), f"{x:,.0f}")
-            for x in _steps(x_low, x_high, 6)
+            for x in _steps(x_low, x_high, 6, least=1.0)
             if x_low <= x <= x_high
         ),
         tuple(Tick(100 * (y - y_low) / (y_high - y_low), _number(y)) for y in y_steps),
@@ -121,11 +121,11 @@ def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return thin
 
 
-def _steps(low: float, high: float, about: int) -> list[float]:
-    """Round numbers that enclose low … high, about so many."""
+def _steps(low: float, high: float, about: int, least: float = 0.0) -> list[float]:
+    """Round numbers that enclose low … high, about so many and no closer than `least`."""
     if high <= low:
         high = low + (abs(low) or 1.0)
-    rough = (high - low) / about
+    rough = max((high - low) / about, least)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from janus4o.asked import distributions
+from janus4o.asked import Distribution, figures
 from janus4o.errors import BadInput
 from janus4o.files import write_atomic
 from janus4o.report import templates
@@ -94,6 +94,7 @@ def render(evidence: Evidence) -> str:
     tables = score_tables(summary) if summary else ()
     answers = galleries(evidence.items, evidence.read_score_picture)
     training = _training(evidence.metrics)
+    asked = figures(rows, evidence.targets) if rows is not None else None
     step, samples = read_drawn(evidence.folder / SAMPLES_FOLDER)
     script = resources.files("janus4o.report").joinpath("page.js").read_text("utf-8")
     return environment.get_template("page.html.j2").render(
@@ -116,7 +117,8 @@ def render(evidence: Evidence) -> str:
         drawn=drawn,
         edited=edited,
         problems=rows.problems if rows is not None else (),
-        asked=distributions(rows, evidence.targets) if rows is not None else (),
+        asked=asked,
+        curve=_curve(asked.categories) if asked and asked.categories else None,
         away=bars({reason.replace("_", " "): n for reason, n in evidence.reasons.items()}),
         teachers=_teachers(evidence),
         times=bars(
@@ -222,6 +224,15 @@ def _points(metrics: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float,
         for m in metrics
         if isinstance(m.get("step"), int | float) and isinstance(m.get(key), int | float)
     ]
+
+
+def _curve(found: Distribution) -> LineChart | None:
+    """Share of prompts in percent against how many categories they name."""
+    numbers = [(float(value.label), value) for value in found.values]
+    curves = {"came": [(x, 100 * value.share) for x, value in numbers]}
+    if found.values[0].wanted is not None:
+        curves["asked for"] = [(x, 100 * (value.wanted or 0.0)) for x, value in numbers]
+    return line_chart(curves, from_zero=True)
 
 
 def _teachers(evidence: Evidence) -> tuple[str, ...]:

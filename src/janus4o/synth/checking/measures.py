@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from PIL import Image
 from janus4o.errors import DataError, ImageError
 from janus4o.images import open_image
 from janus4o.records import Row
-from janus4o.rows import Rows, pictures_of
+from janus4o.rows import pictures_of
 from janus4o.synth.checks import Inspector
 from janus4o.synth.sample import Rejected
 
@@ -21,6 +22,13 @@ GRID = 16
 STEP = 4
 """Difference of neighbours (of 255) from which on it counts for a hash: less is noise."""
 HASH_WORDS = 6
+
+
+class Readable(Protocol):
+    """Where pictures come from; `rows.Rows` is one."""
+
+    def read(self, name: str) -> bytes:
+        """The encoded bytes of one picture; raises DataError where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ class Measures:
     hash: tuple[str, ...] = ()
 
 
-def measure(rows: Rows, row: Row, inspector: Inspector | None) -> Measures:
+def measure(rows: Readable, row: Row, inspector: Inspector | None) -> Measures:
     """Reads and decodes every picture of a row.
 
     Args:

@@ -1,109 +1,203 @@
 """What resembles what: the nearest earlier picture and the nearest earlier prompt.
 
-Exact: everything is compared with everything before it, so that the answer depends on the order of the
-rows alone.
+Whatever is near enough to fail is found, whoever stands where: the answer depends on the order of the rows
+alone. What is too far off to matter is not told apart.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
+import os
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
 from janus4o.synth.checking.measures import HASH_WORDS
 
-BLOCK = 512
+BLOCK = 256
 COLOUR = 12
 """Mean colours further apart than this (of 255, any channel) make two pictures different ones."""
-RARE = 6
-"""A prompt is compared with those that share one of its so many rarest pairs of words."""
+FAR = 48
+"""Bits from which on pictures are not told apart any further; a limit above it moves it."""
+FIRST_WORDS = 2
+"""Words of a hash by which most pairs are known to be far apart."""
+ALIKE = 0.8
+"""Share of word pairs below which prompts are not looked for; a limit below it moves it."""
 
-Words = frozenset[tuple[str, str]]
+Words = NDArray[np.uint64]
+"""Hashes of the pairs of words of a prompt, sorted, each once."""
 
 
-def nearest_pictures(hashes: Sequence[tuple[str, ...]]) -> list[tuple[int, int] | None]:
+def nearest_pictures(
+    hashes: Sequence[tuple[str, ...]], far: int = FAR
+) -> list[tuple[int, int] | None]:
     """(bits that differ, number of the earlier one) of each; None for the first or one without hash.
 
-    Of edits source and output count together: the larger of both distances.
+    Of edits source and output count together: the larger of both distances. `far` stands for all
+    distances from there on, and then the number says nothing.
     """
     found: list[tuple[int, int] | None] = [None] * len(hashes)
-    for length in {len(one) for one in hashes if one}:
-        numbers = [n for n, one in enumerate(hashes) if len(one) == length]
+    first: dict[tuple[str, ...], int] = {}
+    for number, one in enumerate(hashes):
+        if one and (twin := first.setdefault(one, number)) != number:
+            found[number] = 0, twin
+    for length in {len(one) for one in first}:
+        numbers = [number for one, number in first.items() if len(one) == length]
         parts = [_unpack([hashes[n][place] for n in numbers]) for place in range(length)]
-        for start in range(0, len(numbers), BLOCK):
-            stop = min(start + BLOCK, len(numbers))
-            far = np.zeros((stop - start, stop), np.uint16)
-            for words, means in parts:
-                np.maximum(far, _distances(words, means, start, stop), out=far)
-            # A picture's own place and those behind it do not count.
-            own = np.arange(stop)[None] >= np.arange(start, stop)[:, None]
-            far[own] = 64 * HASH_WORDS
-            best = far.argmin(1)
-            for k in range(stop - start):
-                if start + k:
-                    found[numbers[start + k]] = int(far[k, best[k]]), numbers[int(best[k])]
+        for k, bits, other in _nearest_of(parts, far):
+            found[numbers[k]] = bits, numbers[other]
     return found
 
 
-def _unpack(hashes: list[str]) -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
+_Part = tuple[NDArray[np.uint64], NDArray[np.int16]]
+"""Of one picture of each row: words of its hash, mean colours."""
+
+
+def _unpack(hashes: list[str]) -> _Part:
     data = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), -1)
     words = np.ascontiguousarray(data[:, : 8 * HASH_WORDS]).view(np.uint64)
     return words, data[:, 8 * HASH_WORDS :].astype(np.int16)
 
 
-def _distances(
-    words: NDArray[np.uint64], means: NDArray[np.int16], start: int, stop: int
-) -> NDArray[np.uint16]:
-    far = np.zeros((stop - start, stop), np.uint16)
-    for word in words.T:
-        far += np.bitwise_count(word[start:stop, None] ^ word[None, :stop])
-    for channel in means.T:
-        apart = np.abs(channel[start:stop, None] - channel[None, :stop]) > COLOUR
-        far[apart] = 64 * HASH_WORDS
-    return far
+def _nearest_of(parts: list[_Part], far: int) -> Iterator[tuple[int, int, int]]:
+    """(row, bits, earlier row) for all rows but the first.
+
+    Rows are taken in the order of a mean colour, a block at a time, so that each block is compared with
+    those of about its colour only.
+    """
+    colours = np.concatenate([means for _, means in parts], 1)
+    shade = colours[:, int(colours.std(0).argmax())]
+    order = np.argsort(shade, kind="stable")
+    sorted_shade = shade[order]
+
+    def block(start: int) -> list[tuple[int, int, int]]:
+        rows = order[start : start + BLOCK]
+        low = np.searchsorted(sorted_shade, sorted_shade[start] - COLOUR, "left")
+        last = sorted_shade[min(start + BLOCK, len(order)) - 1]
+        high = np.searchsorted(sorted_shade, last + COLOUR, "right")
+        others = np.sort(order[low:high])
+        others = others[: np.searchsorted(others, rows.max())]
+        best = np.full(len(rows), far << 32, np.int64)
+        for first in range(0, len(others), 16 * BLOCK):  # a few megabytes at a time
+            _improve(best, parts, rows, others[first : first + 16 * BLOCK], far)
+        told = zip(rows.tolist(), (best >> 32).tolist(), (best & 0xFFFFFFFF).tolist(), strict=True)
+        return [one for one in told if one[0]]
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        yield from itertools.chain.from_iterable(pool.map(block, range(0, len(order), BLOCK)))
+
+
+def _improve(
+    best: NDArray[np.int64],
+    parts: list[_Part],
+    rows: NDArray[np.intp],
+    others: NDArray[np.intp],
+    far: int,
+) -> None:
+    """Lowers what is nearer among some others: bits << 32 | number, so that of equals the first wins."""
+    words, _ = parts[0]
+    bits = np.zeros((len(rows), len(others)), np.uint16)
+    for word in range(FIRST_WORDS):
+        bits += np.bitwise_count(words[rows, word][:, None] ^ words[others, word][None])
+    at, to = np.nonzero((bits < far) & (others[None] < rows[:, None]))
+    mine, their = rows[at], others[to]
+    total = np.zeros(len(at), np.int64)
+    for words, means in parts:
+        apart = (np.abs(means[mine] - means[their]) > COLOUR).any(1)
+        distance = np.bitwise_count(words[mine] ^ words[their]).sum(1, dtype=np.int64)
+        total = np.maximum(total, np.where(apart, 64 * HASH_WORDS, distance))
+    near = total < far
+    np.minimum.at(best, at[near], total[near] << 32 | their[near])
 
 
 def words_of(text: str) -> Words:
     """Each word of a prompt with the one after it, without case, spelling of accents, punctuation."""
     plain = unicodedata.normalize("NFKC", text).casefold()
     words = "".join(one if one.isalnum() else " " for one in plain).split()
-    return frozenset(itertools.pairwise(["", *words, ""]))
+    ids = np.array([_id(word) for word in ("", *words, "")], np.uint64)
+    return np.unique(ids[:-1] * np.uint64(0x9E3779B97F4A7C15) ^ ids[1:])
+
+
+@lru_cache(maxsize=100_000)
+def _id(word: str) -> int:
+    return int.from_bytes(blake2b(word.encode(), digest_size=8).digest())
 
 
 class Prompts:
-    """Prompts seen so far, and the one nearest to another by the share of word pairs in common."""
+    """Some prompts, to be asked which of them is nearest by the share of word pairs in common.
 
-    def __init__(self, known: Iterable[Words]) -> None:
-        """`known`: every prompt that will be looked for or added, to tell rare words from common."""
-        self._common = Counter(word for words in known for word in words)
-        self._by_word: dict[tuple[str, str], list[int]] = defaultdict(list)
-        self._seen: dict[Words, int] = {}
-        self._words: list[Words] = []
+    Two sets that share `least` of their union have one in common among the rarest of either, however
+    these are chosen, if enough are taken: those are looked up, and no others are compared.
 
-    def add(self, words: Words) -> None:
-        number = len(self._words)
-        self._words.append(words)
-        if words not in self._seen:
-            self._seen[words] = number
-            for word in self._rarest(words):
-                self._by_word[word].append(number)
+    Args:
+        prompts: each is known by its number here.
+        least: shares below it are not looked for.
+    """
 
-    def nearest(self, words: Words) -> tuple[float, int] | None:
-        """(share of word pairs in common, number of the one added); None where there is nothing near."""
-        if words in self._seen:
-            return 1.0, self._seen[words]
-        best: tuple[float, int] | None = None
-        for number in {n for word in self._rarest(words) for n in self._by_word.get(word, ())}:
-            other = self._words[number]
-            share = len(words & other) / len(words | other)
-            if best is None or (share, -number) > (best[0], -best[1]):
-                best = share, number
-        return best
+    def __init__(self, prompts: Sequence[Words], least: float = ALIKE) -> None:
+        self._least = least
+        everything = np.concatenate([*prompts, np.empty(0, np.uint64)])
+        self._known, counts = np.unique(everything, return_counts=True)
+        # Rarest first, of equals any, but always the same.
+        self._rank = np.empty(len(counts), np.int32)
+        self._rank[np.argsort(counts, kind="stable")] = np.arange(len(counts), dtype=np.int32)
+        self._sets = [self._ranks(words) for words in prompts]
+        self._sizes = np.array([len(words) for words in prompts], np.int32)
+        self._whole: dict[bytes, list[int]] = {}
+        self._by_word: dict[int, list[int]] = {}
+        for number, words in enumerate(prompts):
+            twins = self._whole.setdefault(words.tobytes(), [])
+            twins.append(number)
+            if len(twins) == 1:
+                for rank in self._sets[number][: self._prefix(len(words))].tolist():
+                    self._by_word.setdefault(rank, []).append(number)
+        self._marks = np.zeros(len(counts), bool)
 
-    def _rarest(self, words: Words) -> list[tuple[str, str]]:
-        known = (word for word in words if word in self._common)
-        return sorted(known, key=lambda word: (self._common[word], word))[:RARE]
+    def nearest(self, words: Words, before: int | None = None) -> tuple[float, int] | None:
+        """(share of word pairs in common, number of the prompt); None where nothing is near.
+
+        Args:
+            before: only prompts of smaller numbers count.
+        """
+        end = len(self._sizes) if before is None else before
+        twins = self._whole.get(words.tobytes())
+        if twins and twins[0] < end:
+            return 1.0, twins[0]
+        ranks = self._ranks(words)
+        size = len(words)
+        # Unknown words are the rarest of all and bring nobody.
+        prefix = max(0, self._prefix(size) - (size - len(ranks)))
+        lists = [self._by_word[r] for r in ranks[:prefix].tolist() if r in self._by_word]
+        if not lists:
+            return None
+        found = np.unique(np.fromiter(itertools.chain.from_iterable(lists), np.int64))
+        sizes = self._sizes[found]
+        fits = (found < end) & (sizes >= self._least * size) & (sizes * self._least <= size)
+        found, sizes = found[fits], sizes[fits]
+        if not len(found):
+            return None
+        self._marks[ranks] = True
+        flat = np.concatenate([self._sets[number] for number in found.tolist()])
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        common = np.add.reduceat(self._marks[flat].astype(np.int32), starts)
+        self._marks[ranks] = False
+        shares = common / (size + sizes - common)
+        best = int(shares.argmax())
+        return (float(shares[best]), int(found[best])) if shares[best] >= self._least else None
+
+    def _ranks(self, words: Words) -> NDArray[np.int32]:
+        """The known ones of some pairs, rarest first."""
+        if not len(self._known):
+            return np.empty(0, np.int32)
+        at = np.minimum(np.searchsorted(self._known, words), len(self._known) - 1)
+        return np.sort(self._rank[at[self._known[at] == words]])
+
+    def _prefix(self, size: int) -> int:
+        """How many of the rarest must be looked up."""
+        return size - math.ceil(self._least * size - 1e-9) + 1 if size else 0

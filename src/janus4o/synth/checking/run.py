@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from janus4o import files
 from janus4o.rows import Rows
-from janus4o.synth.checking.measures import Measures, measure
-from janus4o.synth.checking.nearest import Prompts, Words, nearest_pictures, words_of
+from janus4o.synth.checking.ahead import measures_ahead
+from janus4o.synth.checking.measures import Measures
+from janus4o.synth.checking.nearest import ALIKE, FAR, Prompts, nearest_pictures, words_of
 from janus4o.synth.checking.registry import CHECKS, Check, Finding
 from janus4o.synth.checks import Inspector
 
 CHECKS_FILE = "checks.jsonl"
 MEASURES_FILE = "measures.jsonl"
-AHEAD = 32
 FLUSH_SECONDS = 2.0
 
 
@@ -120,7 +118,7 @@ def _measure_all(
         else:
             file.truncate(_whole(path, len(measured)))
         written = time.monotonic()
-        for found in _ahead(rows, len(measured), inspector):
+        for found in measures_ahead(rows, len(measured), (inspector,)):
             measured.append(found)
             file.write(_line(asdict(found)))
             if time.monotonic() - written > FLUSH_SECONDS:
@@ -152,46 +150,37 @@ def _whole(path: Path, lines: int) -> int:
         return sum(len(file.readline()) for _ in range(lines + 1))
 
 
-def _ahead(rows: Rows, start: int, inspector: Inspector | None) -> Iterator[Measures]:
-    """Measures of the rows from `start` on, in order, made by a few threads: decoding lets them."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        waiting: deque[Future[Measures]] = deque()
-        for number in range(start, len(rows)):
-            waiting.append(pool.submit(measure, rows, rows[number], inspector))
-            if len(waiting) >= AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 def _judge(
     rows: Rows, measured: list[Measures], benchmark: Sequence[str], checks: Mapping[str, Check]
 ) -> list[dict[str, Finding]]:
-    pictures = nearest_pictures([one.hash for one in measured])
-    words: list[Words] = [
-        frozenset() if row.is_edit else words_of(row.input_prompt) for row in rows
-    ]
-    known = Prompts(words)
-    foreign = [words_of(text) for text in benchmark]
-    benchmarks = Prompts(foreign)
-    for text in foreign:
-        benchmarks.add(text)
+    def limit(name: str, otherwise: float) -> float:
+        return checks[name].limit if name in checks else otherwise
+
+    far = max(FAR, math.ceil(limit("new_picture", 0)) + 1)
+    pictures = nearest_pictures([one.hash for one in measured], far)
+    prompts = [number for number, row in enumerate(rows) if not row.is_edit]
+    words = [words_of(rows[number].input_prompt) for number in prompts]
+    known = Prompts(words, min(ALIKE, limit("new_prompt", 1)))
+    benchmarks = Prompts(
+        [words_of(text) for text in benchmark], min(ALIKE, limit("not_in_benchmark", 1))
+    )
+    places = {number: place for place, number in enumerate(prompts)}
     findings = []
-    prompts: list[int] = []  # the numbers of those added to `known`
-    for number, (row, one) in enumerate(zip(rows, measured, strict=True)):
+    for number, one in enumerate(measured):
         figures, why = dict(one.figures), dict(one.why)
         if near := pictures[number]:
             figures["new_picture"] = near[0]
             why["new_picture"] = f"like row {near[1]}"
-        if not row.is_edit:
-            if told := known.nearest(words[number]):
-                figures["new_prompt"] = round(told[0], 3)
+        if (place := places.get(number)) is not None:
+            told = known.nearest(words[place], place)
+            figures["new_prompt"] = round(told[0], 3) if told else 0.0
+            if told:
                 why["new_prompt"] = f"like row {prompts[told[1]]}"
-            known.add(words[number])
-            prompts.append(number)
-            if told := benchmarks.nearest(words[number]):
-                figures["not_in_benchmark"] = round(told[0], 3)
-                why["not_in_benchmark"] = f"like {benchmark[told[1]]!r}"
+            if benchmark:
+                told = benchmarks.nearest(words[place])
+                figures["not_in_benchmark"] = round(told[0], 3) if told else 0.0
+                if told:
+                    why["not_in_benchmark"] = f"like {benchmark[told[1]]!r}"
         findings.append(
             {
                 name: _finding(check, figure, why.get(name, ""))

@@ -83,7 +83,9 @@ def export(
             (out / folder.FIGURES_FOLDER).mkdir(exist_ok=True)
         for name, data in drawn.items():
             files.write_atomic(out / folder.FIGURES_FOLDER / name, data)
-        text = card.write(chosen, making, form, parts, list(drawn), len(rows.problems))
+        portrayed = card.read_audit(Path(source) / card.AUDIT_FILE, rows.digest)
+        problems = len(rows.problems)
+        text = card.write(chosen, making, form, parts, list(drawn), problems, portrayed)
         files.write_atomic(out / folder.CARD_FILE, folder.marked(text))
         words = f"{sum(counts.values()):,} synthetic rows for generating and editing pictures"
         listing = croissant.describe(making.name, form, parts, words, provenance)

@@ -19,6 +19,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
+from janus4o import people
+from janus4o.people import Audit
 from janus4o.records import Row
 from janus4o.rows import FAMILIES, ROWS_FILE
 from janus4o.synth.export.parts import Part
@@ -26,6 +28,8 @@ from janus4o.synth.export.parts import Part
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 MOST_REQUESTS = 24
 SYNTHESIS_FILE = "synthesis.json"
+AUDIT_FILE = "audit.json"
+AUDITED = TypeAdapter(Audit)
 SHAPES: Mapping[str, TypeAdapter[Any]] = {
     "targets": TypeAdapter(dict[str, dict[str, FiniteFloat]]),
     "states": TypeAdapter(dict[str, dict[str, int]]),
@@ -92,6 +96,28 @@ def _well_formed(found: Mapping[str, Any], problems: list[str]) -> dict[str, Any
     return kept
 
 
+@dataclass(frozen=True, slots=True)
+class Portrayed:
+    """What a vision model saw on pictures: heading → shares."""
+
+    model: str
+    chosen: int
+    shown: Mapping[str, Audit]
+
+
+def read_audit(path: Path, digest: str) -> Portrayed | None:
+    """The pictures' part of what `janus4o audit` wrote of this very data set; None without one."""
+    try:
+        found = json.loads(path.read_bytes())
+        if found["digest"] != digest or "pictures" not in found:
+            return None
+        said = found["pictures"]
+        shown = {str(k): AUDITED.validate_python(one) for k, one in said["shown"].items()}
+        return Portrayed(str(said["served"]), int(said["chosen"]), shown)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def _calls(path: Path) -> Iterator[tuple[str, float]]:
     try:
         with path.open("rb") as file:
@@ -113,13 +139,15 @@ def write(
     parts: Mapping[str, Sequence[Part]],
     figures: Sequence[str],
     problems: int,
+    portrayed: Portrayed | None = None,
 ) -> str:
     """The card's text."""
+    words = people.read_words()
     counts = dict.fromkeys(FAMILIES, 0)
     models: Counter[tuple[str, str]] = Counter()
     requests: dict[str, str] = {}
     checks: Counter[str] = Counter()
-    people = photographs = 0
+    photographs = 0
     for row in rows:
         counts[FAMILIES[row.is_edit]] += 1
         made = row.provenance
@@ -130,7 +158,6 @@ def write(
             requests.setdefault(", ".join(made.templates) or made.pipeline, made.write_prompt)
         checks.update(check for check, said in made.checks.items() if _passed(said))
         photographs += "source_picture" in made.attributes
-        people += _is_about_people(row)
     files = {
         family: ", ".join(_span([one.name for one in parts.get(family, ())])) or "none"
         for family in FAMILIES
@@ -162,29 +189,19 @@ def write(
         checks=checks,
         spend=synthesis.get("spend") or {},
         offline=bool(painters) and all(model.startswith("sketch") for model in painters),
-        people=people,
+        prompts=people.tally(
+            (words.told(row.input_prompt) for row in rows),
+            words,
+            people.asked_for(making.targets.get("category", {}), words),
+            people.ASKED_FOR,
+        ),
+        portrayed=portrayed,
         photographs=photographs,
     )
 
 
 def _passed(said: object) -> bool:
     return bool(said.get("passed") if isinstance(said, dict) else said)
-
-
-def _is_about_people(row: Row) -> bool:
-    """Whether a person was asked for by name of kind; only the open world's rows can say so."""
-    attributes = row.provenance.attributes if row.provenance else {}
-    things = attributes.get("objects")
-    return isinstance(things, list) and any(
-        isinstance(thing, dict) and thing.get("category") in _people() for thing in things
-    )
-
-
-@cache
-def _people() -> frozenset[str]:
-    from janus4o.synth import vocabulary
-
-    return vocabulary.read(None).people
 
 
 def _states(found: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
@@ -212,9 +229,13 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        yaml=json.dumps, code=_code, text=_text, html=html.escape, fenced=_fenced
+        percent=_percent, yaml=json.dumps, code=_code, text=_text, html=html.escape, fenced=_fenced
     )
     return environment.get_template("card.md.j2")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 def _code(text: object) -> str:

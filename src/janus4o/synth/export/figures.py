@@ -7,13 +7,11 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from janus4o.asked import Distribution, distributions
+from janus4o.asked import Distribution, figures
 from janus4o.records import Row
 
 WIDTH, LINE, GAP, LABEL, BAR = 880, 22, 46, 250, 480
 INK, FAINT, CAME, WANTED = (34, 34, 34), (110, 110, 110), (70, 118, 180), (200, 80, 40)
-CURVE = "Object categories in a prompt"
-TASKS = ("Editing task", "Kind of prompt")
 NAMES = ("dimensions.png", "tasks.png", "categories.png")
 
 
@@ -26,16 +24,14 @@ def draw(
         rows: with provenance; others tell nothing.
         targets: as in synthesis.json; what was wanted is marked beside what came.
     """
-    found = {one.title: one for one in distributions(rows, targets or {})}
-    curve = found.pop(CURVE, None)
-    tasks = [found.pop(title) for title in TASKS if title in found]
+    found = figures(rows, targets or {})
     drawn = {}
-    if found:
-        drawn[NAMES[0]] = _bars(list(found.values()), "Shares per dimension")
-    if tasks:
-        drawn[NAMES[1]] = _bars(tasks, "Shares per task")
-    if curve is not None:
-        drawn[NAMES[2]] = _curve(curve)
+    if found.dimensions:
+        drawn[NAMES[0]] = _bars(found.dimensions, "Shares per dimension")
+    if found.tasks:
+        drawn[NAMES[1]] = _bars(found.tasks, "Shares per task")
+    if found.categories is not None:
+        drawn[NAMES[2]] = _curve(found.categories)
     return drawn
 
 
@@ -72,7 +68,7 @@ def _bars(groups: Sequence[Distribution], title: str) -> bytes:
 
 def _curve(found: Distribution) -> bytes:
     """Share of prompts against how many categories they name."""
-    points = [(int(v.label), v) for v in found.values if v.label.isdecimal()]
+    points = [(int(v.label), v) for v in found.values]
     image = Image.new("RGB", (WIDTH, 420), "white")
     draw = ImageDraw.Draw(image)
     draw.text((20, 16), "Prompts by number of object categories", INK, _font(22))
