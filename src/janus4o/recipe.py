@@ -160,16 +160,21 @@ def _kind(value: Any) -> str:
         return "local" if value.get("api") == "janus" else "server"
     if isinstance(value, Local):
         return "local"
+    if value is None:
+        return "none"
     return "server" if isinstance(value, Server) else "offline"
 
 
-_KINDS = ("offline", "local", "server")
+_KINDS = ("offline", "local", "server", "none")
 _Offline = Annotated[Literal["sketch"], Tag("offline")]
 _Local = Annotated[Local, Tag("local")]
 
 
 class Teachers(_Strict):
-    """Who writes and who paints. `sketch` is the offline world: exact, free, no key."""
+    """Who writes, who paints, who judges. `sketch` is the offline world: exact, free, no key.
+
+    judge: scores pictures against `checks.limits`; nobody does where none is named.
+    """
 
     writer: Annotated[
         _Offline | _Local | Annotated[WriterServer, Tag("server")], Discriminator(_kind)
@@ -177,6 +182,10 @@ class Teachers(_Strict):
     painter: Annotated[
         _Offline | _Local | Annotated[PainterServer, Tag("server")], Discriminator(_kind)
     ] = "sketch"
+    judge: Annotated[
+        Annotated[None, Tag("none")] | _Offline | Annotated[WriterServer, Tag("server")],
+        Discriminator(_kind),
+    ] = None
     max_categories: int | None = Field(
         None, ge=1, description="most object categories in one prompt; None takes the painter's own"
     )
@@ -327,6 +336,17 @@ class Synthesis(_Strict):
     def planned(self) -> bool:
         """Whether what each row is to be is settled beforehand."""
         return (self.shares or ("drawn" if self.world == "learnable" else "planned")) == "planned"
+
+
+class Checks(_Strict):
+    """What rows have to pass.
+
+    limits: check → the figure with which a row just passes, where another than the check's own.
+    budget_usd: `janus4o check` stops before spending more on its judge; None means no limit.
+    """
+
+    limits: dict[str, float] = {}
+    budget_usd: float | None = Field(None, ge=0)
 
 
 class Model(_Strict):
@@ -481,6 +501,7 @@ class Recipe(_Strict):
     output: str | None = Field(None, description="run folder; default runs/<name>")
     teachers: Teachers = Teachers()
     synthesis: Synthesis = Synthesis()
+    checks: Checks = Checks()
     model: Model = Model()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
@@ -518,7 +539,7 @@ class Recipe(_Strict):
         for key in ("instruction", "sources", "two_sources", "conditions"):
             if synthesis["editing"][key] == defaults[key]:
                 synthesis["editing"].pop(key)  # as it was before there was a choice
-        teachers = self.teachers.model_dump(mode="json")
+        teachers = self.teachers.model_dump(mode="json", exclude={"judge"})
         for role in ("writer", "painter"):
             if isinstance(teachers[role], dict):
                 teachers[role] = {

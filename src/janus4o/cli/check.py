@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,9 @@ from janus4o.cli import console
 from janus4o.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from janus4o.recipe import Recipe
     from janus4o.rows import Rows
+    from janus4o.synth.checking.judged import Jury
     from janus4o.synth.checking.run import Checked
 
 EXAMPLES = 3
@@ -27,6 +29,10 @@ def command(
     sketch: Annotated[
         bool, typer.Option("--sketch", help="Have the offline world's detector look at pictures.")
     ] = False,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="Take teachers.judge and checks from this recipe; default none."),
+    ] = None,
     limit: Annotated[
         list[str] | None, typer.Option(metavar="CHECK=X", help="Another limit for a check.")
     ] = None,
@@ -43,6 +49,7 @@ def command(
 
     Nothing is removed: `export --passed` leaves out the rows that fail. Goes on after a kill.
     """
+    from janus4o.recipe import load
     from janus4o.rows import ROWS_FILE, open_rows
     from janus4o.synth.checking.registry import chosen
     from janus4o.synth.checking.run import check_rows
@@ -50,7 +57,10 @@ def command(
 
     if out is not None and out.resolve() == path.resolve():
         raise DataError(f"{str(out)!r} is the data set itself", "name another folder with --out")
-    checks = chosen(dict(_limit(word) for word in limit or []), skip or [])
+    asked = load(recipe) if recipe is not None else None
+    limits = {**(asked.checks.limits if asked else {}), **dict(map(_limit, limit or []))}
+    checks = chosen(limits, skip or [])
+    jury = jury_of(asked) if asked is not None else None
     rows = open_rows(path)
     if out is None and not (path / ROWS_FILE.parent).is_dir():
         raise DataError(f"{str(path)!r} is no run folder", "say with --out where to write")
@@ -62,11 +72,15 @@ def command(
             checks=checks,
             inspector=SketchInspector(hold_out=False) if sketch else None,
             benchmark=benchmark,
+            jury=jury,
             progress=lambda done, _total: progress.update(done),
         )
     if as_json:
         rejected = {check: len(numbers) for check, numbers in found.failed.items()}
-        console.json({"rows": found.rows, "passed": found.passed, "failed": rejected})
+        said: dict[str, Any] = {"rows": found.rows, "passed": found.passed, "failed": rejected}
+        if found.unjudged:
+            said["unjudged"] = found.unjudged
+        console.json(said)
         return
     show(found, rows)
     if not found.passed:
@@ -75,6 +89,8 @@ def command(
         console.note("no benchmark's prompts were given (--against): overlap was not looked for")
     if not sketch:
         console.note("nothing looked at what pictures show: --sketch does for the offline world")
+    if jury is None:
+        console.note("no judge was asked: --recipe names one (teachers.judge)")
 
 
 def _limit(word: str) -> tuple[str, float]:
@@ -83,6 +99,22 @@ def _limit(word: str) -> tuple[str, float]:
         return name, float(value)
     except ValueError:
         raise UsageError(f"--limit {word!r} is not CHECK=NUMBER", "say new_picture=12") from None
+
+
+def jury_of(recipe: Recipe) -> Jury | None:
+    """The judge that a recipe names, with its words, limits and budget; None where it names none."""
+    from janus4o.cli.teachers import judge_of
+    from janus4o.ledger.jobs import Manner
+    from janus4o.recipe import Limits, Server
+    from janus4o.synth import prompts
+    from janus4o.synth.checking.judged import Jury
+
+    judge, server = judge_of(recipe), recipe.teachers.judge
+    if judge is None:
+        return None
+    limits = server.limits if isinstance(server, Server) else Limits()
+    manner = Manner(recipe.synthesis.concurrency, recipe.checks.budget_usd, limits)
+    return Jury(judge, prompts.read(recipe.synthesis.prompts), manner)
 
 
 def show(found: Checked, rows: Rows) -> None:
@@ -99,6 +131,12 @@ def show(found: Checked, rows: Rows) -> None:
     if lines:
         console.say()
         console.table(("check", "rejected", "for example"), lines)
+    if found.unjudged:
+        number, why = next(iter(found.unjudged.items()))
+        console.say()
+        console.say(
+            f"{len(found.unjudged):,} rows have no verdict of the judge, row {number}: {why}"
+        )
 
 
 def read_prompts(path: Path) -> list[str]:

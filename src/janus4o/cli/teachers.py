@@ -27,7 +27,7 @@ def shutdowns(recipe: Recipe) -> list[str]:
     from janus4o.recipe import Server
     from janus4o.teachers.registry import warnings
 
-    named = (recipe.teachers.writer, recipe.teachers.painter)
+    named = (recipe.teachers.writer, recipe.teachers.painter, recipe.teachers.judge)
     today = datetime.date.today()
     found = [warnings(server.model, today) for server in named if isinstance(server, Server)]
     return [line for line in found if line]
@@ -110,6 +110,21 @@ def writer_of(server: WriterServer, asking: bool = True) -> OpenAIWriter | Googl
     from janus4o.teachers.openai import OpenAIWriter
 
     return OpenAIWriter(server, asking)
+
+
+def judge_of(recipe: Recipe, asking: bool = True) -> Writer | None:
+    """Who scores pictures; None where the recipe names nobody.
+
+    Raises:
+        Refused: its key or package is not there.
+    """
+    from janus4o.recipe import WriterServer
+    from janus4o.sketch.scorer import SketchScorer
+
+    judge = recipe.teachers.judge
+    if isinstance(judge, WriterServer):
+        return writer_of(judge, asking)
+    return SketchScorer() if judge else None
 
 
 def painter_of(server: PainterServer, asking: bool = True) -> OpenAIPainter | GooglePainter:
