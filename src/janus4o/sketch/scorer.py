@@ -45,6 +45,9 @@ TILE_STEPS = (0.05, 0.1, 0.16, 0.24)
 """Worst error of a tile's mean colour (0–1) up to which realism is 5, 4, 3, 2."""
 PIXEL_STEPS = (0.02, 0.035, 0.055, 0.1)
 """Root mean square error of the pixels (0–1) up to which technique is 5, 4, 3, 2."""
+SHARP, BLURRED = 0.15, 2
+"""What neighbouring pixels differ by somewhere (0–1) in a picture that is not blurred, and technique of one
+that is; where there is nothing to compare it with."""
 
 Floats = NDArray[np.float32]
 
@@ -177,7 +180,8 @@ def _look(pixels: Pixels, ideal: Pixels | None) -> tuple[int, int]:
     """Realism and technique; without an ideal, of the first nothing can be said but the worst."""
     image = _floats(pixels)
     if ideal is None:
-        return FEWEST, _step(_noise(image), PIXEL_STEPS)
+        clean = _step(_noise(image), PIXEL_STEPS)
+        return FEWEST, clean if _sharpest(image) >= SHARP else min(clean, BLURRED)
     off = image - _floats(ideal)
     worst = float(np.abs(_tiles(off)).max())
     return _step(worst, TILE_STEPS), _step(float(np.sqrt((off**2).mean())), PIXEL_STEPS)
@@ -193,6 +197,11 @@ def _noise(image: Floats) -> float:
         image[:-2, 1:-1] + image[2:, 1:-1] + image[1:-1, :-2] + image[1:-1, 2:]
     )
     return float(np.median(np.abs(second)) / 0.6745 / 20**0.5)
+
+
+def _sharpest(image: Floats) -> float:
+    """Largest difference of neighbours."""
+    return max(float(np.abs(np.diff(image, axis=axis)).max()) for axis in (0, 1))
 
 
 def _floats(pixels: Pixels) -> Floats:
