@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +13,14 @@ from janus4o.cli import console
 from janus4o.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from janus4o.evaluate.geneval.networks import Detector
     from janus4o.recipe import Recipe
     from janus4o.rows import Rows
     from janus4o.synth.checking.judged import Jury
     from janus4o.synth.checking.run import Checked
+    from janus4o.synth.checking.seeing import Eyes
 
 EXAMPLES = 3
 
@@ -32,6 +37,16 @@ def command(
     recipe: Annotated[
         Path | None,
         typer.Option(help="Take teachers.judge and checks from this recipe; default none."),
+    ] = None,
+    ocr: Annotated[
+        bool, typer.Option("--ocr", help="Read text in pictures; needs the extra `ocr`.")
+    ] = False,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="Count objects: sketch, or KIND=WEIGHTS (mask2former, grounding-dino, owlv2).",
+        ),
     ] = None,
     limit: Annotated[
         list[str] | None, typer.Option(metavar="CHECK=X", help="Another limit for a check.")
@@ -61,6 +76,7 @@ def command(
     limits = {**(asked.checks.limits if asked else {}), **dict(map(_limit, limit or []))}
     checks = chosen(limits, skip or [])
     jury = jury_of(asked) if asked is not None else None
+    eyes = eyes_of(ocr, detector)
     rows = open_rows(path)
     if out is None and not (path / ROWS_FILE.parent).is_dir():
         raise DataError(f"{str(path)!r} is no run folder", "say with --out where to write")
@@ -71,6 +87,7 @@ def command(
             out or path,
             checks=checks,
             inspector=SketchInspector(hold_out=False) if sketch else None,
+            eyes=eyes,
             benchmark=benchmark,
             jury=jury,
             progress=lambda done, _total: progress.update(done),
@@ -115,6 +132,54 @@ def jury_of(recipe: Recipe) -> Jury | None:
     limits = server.limits if isinstance(server, Server) else Limits()
     manner = Manner(recipe.synthesis.concurrency, recipe.checks.budget_usd, limits)
     return Jury(judge, prompts.read(recipe.synthesis.prompts), manner)
+
+
+def eyes_of(ocr: bool, detector: str | None) -> Eyes:
+    """Who reads text and who counts objects; Refused or CheckpointError where one is not there."""
+    from janus4o.synth.checking.ocr import RapidReader
+    from janus4o.synth.checking.seeing import Eyes
+
+    return Eyes(RapidReader() if ocr else None, _counter(detector) if detector else None)
+
+
+def _counter(word: str) -> DetectorCounter:
+    from janus4o.evaluate.geneval.classes import CLASSES
+    from janus4o.sketch.scene import Shape
+
+    kind, _, weights = word.partition("=")
+    if word == "sketch":
+        from janus4o.evaluate.geneval.sketch import SketchDetector
+
+        return DetectorCounter(SketchDetector(), frozenset(shape.value for shape in Shape))
+    if kind not in ("mask2former", "grounding-dino", "owlv2") or not weights:
+        raise UsageError(
+            f"--detector {word!r} is none", "say sketch, or e.g. owlv2=FOLDER (or a hub id)"
+        )
+    from janus4o.cli.benchmarks import detector_of
+
+    return DetectorCounter(detector_of(kind, weights, "auto"), frozenset(CLASSES))
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorCounter:
+    """A detector of GenEval's, asked how many there are. Speaks `seeing.Counter`."""
+
+    detector: Detector
+    classes: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        return self.detector.name
+
+    def count(self, image: Image.Image) -> dict[str, tuple[int, int]]:
+        options = self.detector.options
+        return {
+            name: (
+                int((found.boxes[:, 4] > options.threshold).sum()),
+                int((found.boxes[:, 4] > options.counting_threshold).sum()),
+            )
+            for name, found in self.detector.detect(image).items()
+        }
 
 
 def show(found: Checked, rows: Rows) -> None:

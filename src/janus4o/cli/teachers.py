@@ -18,6 +18,7 @@ class Staff:
     writer: Writer
     painter: Painter
     inspector: Inspector
+    judge: Writer | None = None
 
 
 def shutdowns(recipe: Recipe) -> list[str]:
@@ -82,7 +83,13 @@ def hire(recipe: Recipe, asking: bool = True) -> Staff:
             raise RecipeError(
                 f"teachers.size: {paints.name!r} does not paint {width}×{height}", reason
             )
-    return Staff(writer, painter, Anything() if is_open else SketchInspector(hold_out))
+    if is_open and teachers.judge == "sketch":
+        raise RecipeError(
+            "synthesis.world: open makes pictures that the offline judge does not know",
+            "name a teachers.judge behind an API, or none",
+        )
+    inspector = Anything() if is_open else SketchInspector(hold_out)
+    return Staff(writer, painter, inspector, judge_of(recipe, asking))
 
 
 def _check_has_pictures(recipe: Recipe) -> None:

@@ -22,10 +22,12 @@ from PIL import Image
 from janus4o.errors import ImageError, PromptError
 from janus4o.exchange import Declined, Refusal, WriteReply, WriteRequest, refusal_of
 from janus4o.sketch import detect, judge
-from janus4o.sketch.captions import parse_shown
+from janus4o.sketch.answers import worth_saying
+from janus4o.sketch.captions import captions, parse_shown
 from janus4o.sketch.document import draw_document
 from janus4o.sketch.edit import Operation, apply
-from janus4o.sketch.instructions import parse_instruction
+from janus4o.sketch.edit_finding import operation_between
+from janus4o.sketch.instructions import instructions, parse_instruction
 from janus4o.sketch.propositions import propositions
 from janus4o.sketch.render import Pixels
 from janus4o.sketch.scene import Scene
@@ -35,6 +37,8 @@ from janus4o.sketch.wanted import Wanted, unmet
 
 PROMPT_MARK, INSTRUCTION_MARK = "\nPrompt:", "\nInstruction:"
 """What comes before the text that the picture was made for."""
+OLD_MARK = "\nOld "
+"""What comes before it where another text is wanted that the picture does fulfil."""
 SIDE = 128
 """Pixels each way at which a picture is compared with what it should look like."""
 TILES = 16
@@ -74,8 +78,12 @@ class SketchScorer:
     name = "sketch-1"
 
     async def write(self, request: WriteRequest) -> WriteReply | Refusal:
-        """Scores as JSON; a refusal where the prompt or a source is not of the sketch world."""
+        """Scores as JSON, or the text that a picture does fulfil; a refusal where prompt or pictures
+        are not of the sketch world.
+        """
         try:
+            if OLD_MARK in request.prompt:
+                return WriteReply(json.dumps({"text": _rewrite(request)}), self.name)
             return WriteReply(self._score(request), self.name)
         except (Declined, PromptError, ImageError) as error:
             return refusal_of(error, self.name)
@@ -99,6 +107,18 @@ class SketchScorer:
             worst = min(scores, key=lambda name: scores[name])
             why = f"{worst}: the pixels are not those of such a scene"
         return json.dumps({**scores, "why": why})
+
+
+def _rewrite(request: WriteRequest) -> str:
+    *sources, last = [detect.scene(judge.pixels_of(one)).scene for one in request.pictures]
+    if last is None or None in sources or len(sources) > 1:
+        raise Declined("not_a_sketch", "the picture shows no scene that words could name")
+    if not sources or sources[0] is None:
+        return captions(worth_saying(last))[0]
+    operation = operation_between(sources[0], last)
+    if operation is None:
+        raise Declined("unsupported_task", "no one instruction makes this of its source")
+    return instructions(operation)[0]
 
 
 def _read_picture(prompt: str, pixels: Pixels) -> Reading:

@@ -20,14 +20,16 @@ from typing import Any
 from janus4o import files
 from janus4o.rows import Rows
 from janus4o.synth.checking.judged import Judged, Jury, judge_rows
-from janus4o.synth.checking.measures import Measures, measure
+from janus4o.synth.checking.measures import BLIND, Measures, measure
 from janus4o.synth.checking.nearest import Prompts, Words, nearest_pictures, words_of
 from janus4o.synth.checking.registry import CHECKS, SCORES, Check, Finding
+from janus4o.synth.checking.seeing import Eyes
 from janus4o.synth.checks import Inspector
 
 CHECKS_FILE = "checks.jsonl"
 MEASURES_FILE = "measures.jsonl"
 AHEAD = 32
+Seers = tuple[Inspector | None, Eyes]
 FLUSH_SECONDS = 2.0
 
 
@@ -55,6 +57,7 @@ def check_rows(
     *,
     checks: Mapping[str, Check] = CHECKS,
     inspector: Inspector | None = None,
+    eyes: Eyes = BLIND,
     benchmark: Sequence[str] = (),
     jury: Jury | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -65,6 +68,7 @@ def check_rows(
         folder: a run folder, or any other; held meanwhile.
         checks: those to be made, with their limits.
         inspector: finds out what pictures show; without it nobody does.
+        eyes: read text and count objects.
         benchmark: prompts that no row may resemble.
         jury: scores pictures; without it only what rows know of a judge counts.
         progress: called with (rows done, rows), once for what is measured, once for what is judged.
@@ -76,8 +80,8 @@ def check_rows(
     """
     with files.lock(folder):
         kind = type(inspector).__name__ if inspector is not None else ""
-        key = hashlib.sha256(f"{rows.digest} {kind} 1".encode()).hexdigest()
-        measured = _measure_all(rows, folder / MEASURES_FILE, key, inspector, progress)
+        key = hashlib.sha256(f"{rows.digest} {kind} {eyes.names} 1".encode()).hexdigest()
+        measured = _measure_all(rows, folder / MEASURES_FILE, key, (inspector, eyes), progress)
         told = _ask(rows, measured, folder, jury, checks, progress)
         findings = _judge(rows, measured, benchmark, checks, told)
         with files.writing(folder / CHECKS_FILE) as file:
@@ -122,7 +126,7 @@ def _measure_all(
     rows: Rows,
     path: Path,
     key: str,
-    inspector: Inspector | None,
+    seers: Seers,
     progress: Callable[[int, int], None] | None,
 ) -> list[Measures]:
     measured = _measured(path, key, len(rows))
@@ -132,7 +136,7 @@ def _measure_all(
         else:
             file.truncate(_whole(path, len(measured)))
         written = time.monotonic()
-        for found in _ahead(rows, len(measured), inspector):
+        for found in _ahead(rows, len(measured), seers):
             measured.append(found)
             file.write(_line(asdict(found)))
             if time.monotonic() - written > FLUSH_SECONDS:
@@ -184,12 +188,12 @@ def _whole(path: Path, lines: int) -> int:
         return sum(len(file.readline()) for _ in range(lines + 1))
 
 
-def _ahead(rows: Rows, start: int, inspector: Inspector | None) -> Iterator[Measures]:
+def _ahead(rows: Rows, start: int, seers: Seers) -> Iterator[Measures]:
     """Measures of the rows from `start` on, in order, made by a few threads: decoding lets them."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         waiting: deque[Future[Measures]] = deque()
         for number in range(start, len(rows)):
-            waiting.append(pool.submit(measure, rows, rows[number], inspector))
+            waiting.append(pool.submit(measure, rows, rows[number], *seers))
             if len(waiting) >= AHEAD:
                 yield waiting.popleft().result()
         while waiting:

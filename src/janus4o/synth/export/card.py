@@ -199,7 +199,12 @@ def _span(names: Sequence[str]) -> list[str]:
 
 
 def _pattern(family: str, form: str) -> str:
-    ending = {"sharegpt": ".json", "parquet": "-*.parquet", "webdataset": "-*.tar"}[form]
+    ending = {
+        "sharegpt": ".json",
+        "parquet": "-*.parquet",
+        "webdataset": "-*.tar",
+        "pairs": "-*.parquet",
+    }[form]
     return f"{family}{ending}"
 
 
