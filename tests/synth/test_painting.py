@@ -1,6 +1,9 @@
 """Pictures are painted until one passes; what failed stays beside it, and a good one may get its own words."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +111,15 @@ def test_a_picture_is_painted_anew_and_what_failed_becomes_a_pair(tmp_path: Path
     assert len(edits.to_pylist()[0]["input_image"]) == 1
     told = json.loads(edits.schema.metadata[b"huggingface"])["info"]["features"]
     assert told["chosen"] == told["rejected"] == {"_type": "Image"}
+    pytest.importorskip("mlcroissant")
+    probe = "import sys, mlcroissant as m; d = m.Dataset('croissant.json')\n"
+    probe += "print(sum(1 for s in d.metadata.record_sets for _ in d.records(s.uuid)))"
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", probe],
+        cwd=tmp_path / "pairs", capture_output=True, text=True, check=False,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert said.stdout.split() == [str(sum(done.rows.values()))], said.stderr[-2000:]
 
 
 def test_pairs_of_nothing_are_one_clear_line(tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ def write(
         if made is None:
             continue
         models.update([(made.writer, "writer"), (made.painter, "painter")])
+        if made.judge:
+            models[made.judge, "judge"] += 1
         if len(requests) < MOST_REQUESTS:
             requests.setdefault(", ".join(made.templates) or made.pipeline, made.write_prompt)
         checks.update(check for check, said in made.checks.items() if _passed(said))

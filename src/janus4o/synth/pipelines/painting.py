@@ -15,6 +15,7 @@ from janus4o.prompt import canonical
 from janus4o.records import Rejection, Rewriting
 from janus4o.synth import judging, writing
 from janus4o.synth.calls import Calls, Painted, Written
+from janus4o.synth.checking.registry import SCORES
 from janus4o.synth.checks import Pixels, check_picture
 from janus4o.synth.forms import TEXT
 from janus4o.synth.judging import Judgement
@@ -23,6 +24,9 @@ from janus4o.synth.setting import Setting
 
 SHOWS = ("shows_prompt", "does_edit")
 """Checks that a sound picture of something else fails."""
+
+WORSE = frozenset({*SHOWS, *SCORES, "not_flat", "changed"})
+"""Checks that say a picture is worse than one that passes them; others say that it cannot be used."""
 
 Inspect = Callable[[str, Pixels], None]
 """Looks at a picture made for a text; raises Rejected."""
@@ -101,10 +105,11 @@ async def paint(
             names = _templates(setting, bool(sources), rewritten is not None)
             stamps = setting.prompts.stamps(*names)
             return Kept(kept, painted, look.pixels, {**told, "judge": look.judge}, stamps)
-        scores = dict(look.said.scores) if look.said else {}
-        rejected.append(
-            Rejection(picture=painted.name, prompt=prompt, why=str(look.fault), scores=scores)
-        )
+        if _name(look.fault) in WORSE:
+            scores = dict(look.said.scores) if look.said else {}
+            rejected.append(
+                Rejection(picture=painted.name, prompt=prompt, why=str(look.fault), scores=scores)
+            )
     assert look.fault is not None  # or it would have been kept
     raise look.fault
 
