@@ -42,7 +42,8 @@ def test_what_stands_in_quotation_marks_is_text() -> None:
     ("read", "share", "missing"),
     [
         (["GRAND OPENING", "at 9:30!"], 1.0, ""),
-        (["Grandopening", "at930"], 1.0, ""),
+        (["Grandopening", "at 930"], 1.0, ""),
+        (["Grand Opening", "cat 930"], 0.75, "at"),
         (["Grand Openng", "at 9.30"], 0.75, "opening"),
         (["at", "Grand"], 0.5, "opening, 930"),
         ([], 0.0, "grand, opening, at, 930"),

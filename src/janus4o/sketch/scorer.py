@@ -47,11 +47,13 @@ FAILED = 3
 """The best score of a picture that misses anything."""
 TILE_STEPS = (0.05, 0.1, 0.16, 0.24)
 """Worst error of a tile's mean colour (0–1) up to which realism is 5, 4, 3, 2."""
-PIXEL_STEPS = (0.02, 0.035, 0.055, 0.1)
+PIXEL_STEPS = (0.02, 0.03, 0.04, 0.1)
 """Root mean square error of the pixels (0–1) up to which technique is 5, 4, 3, 2."""
 SHARP, BLURRED = 0.15, 2
-"""What neighbouring pixels differ by somewhere (0–1) in a picture that is not blurred, and technique of one
-that is; where there is nothing to compare it with."""
+"""What neighbouring pixels of a picture of many colours differ by somewhere (0–1) if it is not blurred, and
+technique of one that is; where there is nothing to compare it with."""
+SOFT = 0.5
+"""Share of an ideal's sharpest edge that a picture which is not blurred has at least."""
 
 Floats = NDArray[np.float32]
 
@@ -201,10 +203,15 @@ def _look(pixels: Pixels, ideal: Pixels | None) -> tuple[int, int]:
     image = _floats(pixels)
     if ideal is None:
         clean = _step(_noise(image), PIXEL_STEPS)
-        return FEWEST, clean if _sharpest(image) >= SHARP else min(clean, BLURRED)
-    off = image - _floats(ideal)
+        blurred = float(np.ptp(image, axis=(0, 1)).max()) > 2 * SHARP > 2 * _sharpest(image)
+        return FEWEST, min(clean, BLURRED) if blurred else clean
+    wanted = _floats(ideal)
+    off = image - wanted
     worst = float(np.abs(_tiles(off)).max())
-    return _step(worst, TILE_STEPS), _step(float(np.sqrt((off**2).mean())), PIXEL_STEPS)
+    clean = _step(float(np.sqrt((off**2).mean())), PIXEL_STEPS)
+    sharp = _sharpest(wanted)
+    blurred = sharp >= SHARP and _sharpest(image) < SOFT * sharp
+    return _step(worst, TILE_STEPS), min(clean, BLURRED) if blurred else clean
 
 
 def _step(error: float, steps: Sequence[float]) -> int:

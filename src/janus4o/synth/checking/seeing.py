@@ -13,6 +13,8 @@ from PIL import Image
 from janus4o.records import Row
 
 _QUOTED = re.compile(r"“([^”]+)”|„([^“”]+)[“”]|«([^»]+)»|「([^」]+)」|\"([^\"]+)\"")
+LONG = 4
+"""Letters from which on a word is not found in another by chance."""
 NAMED = 4
 """Words and things that a reason names at most."""
 
@@ -75,13 +77,16 @@ def quoted(prompt: str) -> list[str]:
 def compare_text(wanted: list[str], lines: list[str]) -> tuple[float, str]:
     """The share of the wanted words that are read letter by letter, and those that are not.
 
-    Neither case nor punctuation counts, nor where a reader parts words.
+    Neither case nor punctuation counts, nor, of words of `LONG` letters, where a reader parts them.
     """
+    parted = {word for line in lines for word in words(line)}
     read = "".join(word for line in lines for word in words(line))
     asked_for = [word for text in wanted for word in words(text)]
     if not asked_for:
         return 1.0, ""
-    missing = [word for word in asked_for if word not in read]
+    missing = [
+        word for word in asked_for if word not in parted and (len(word) < LONG or word not in read)
+    ]
     named = ", ".join(missing[:NAMED])
     shown = " ".join(lines)[:80]
     share = 1 - len(missing) / len(asked_for)
