@@ -160,16 +160,21 @@ def _kind(value: Any) -> str:
         return "local" if value.get("api") == "janus" else "server"
     if isinstance(value, Local):
         return "local"
+    if value is None:
+        return "none"
     return "server" if isinstance(value, Server) else "offline"
 
 
-_KINDS = ("offline", "local", "server")
+_KINDS = ("offline", "local", "server", "none")
 _Offline = Annotated[Literal["sketch"], Tag("offline")]
 _Local = Annotated[Local, Tag("local")]
 
 
 class Teachers(_Strict):
-    """Who writes and who paints. `sketch` is the offline world: exact, free, no key."""
+    """Who writes, who paints, who judges. `sketch` is the offline world: exact, free, no key.
+
+    judge: scores pictures against `checks.limits`; nobody does where none is named.
+    """
 
     writer: Annotated[
         _Offline | _Local | Annotated[WriterServer, Tag("server")], Discriminator(_kind)
@@ -177,6 +182,10 @@ class Teachers(_Strict):
     painter: Annotated[
         _Offline | _Local | Annotated[PainterServer, Tag("server")], Discriminator(_kind)
     ] = "sketch"
+    judge: Annotated[
+        Annotated[None, Tag("none")] | _Offline | Annotated[WriterServer, Tag("server")],
+        Discriminator(_kind),
+    ] = None
     max_categories: int | None = Field(
         None, ge=1, description="most object categories in one prompt; None takes the painter's own"
     )
@@ -329,6 +338,24 @@ class Synthesis(_Strict):
         return (self.shares or ("drawn" if self.world == "learnable" else "planned")) == "planned"
 
 
+class Checks(_Strict):
+    """What rows have to pass.
+
+    With a `teachers.judge`, synthesis has it score every picture that passes all else.
+
+    limits: check → the figure with which a row just passes, where another than the check's own.
+    tries: pictures painted from one prompt until one passes; those that did not are kept beside it.
+    rewrite: where only `following` fails at the last of them, the judge writes the prompt or
+        instruction that the picture does fulfil, and the row gets that.
+    budget_usd: `janus4o check` stops before spending more on its judge; None means no limit.
+    """
+
+    limits: dict[str, float] = {}
+    tries: int = Field(1, ge=1, le=16)
+    rewrite: bool = False
+    budget_usd: float | None = Field(None, ge=0)
+
+
 class Model(_Strict):
     """Where training starts: `sketch-base`, `random`, a folder or a hub id."""
 
@@ -473,6 +500,13 @@ KEPT = "recipe.yaml"
 """In a run folder: the recipe each part of it was made by."""
 
 
+def _content_of_server(server: Any) -> Any:
+    """A teacher without what does not determine its answers."""
+    if isinstance(server, dict):
+        return {key: value for key, value in server.items() if key not in NOT_CONTENT}
+    return server
+
+
 class Recipe(_Strict):
     """The whole run. See `recipes/` for complete commented examples."""
 
@@ -481,9 +515,16 @@ class Recipe(_Strict):
     output: str | None = Field(None, description="run folder; default runs/<name>")
     teachers: Teachers = Teachers()
     synthesis: Synthesis = Synthesis()
+    checks: Checks = Checks()
     model: Model = Model()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def _somebody_rewrites(self) -> Recipe:
+        if self.checks.rewrite and self.teachers.judge is None:
+            raise ValueError("checks.rewrite: nobody is there to rewrite; name a teachers.judge")
+        return self
 
     @property
     def folder(self) -> Path:
@@ -518,17 +559,22 @@ class Recipe(_Strict):
         for key in ("instruction", "sources", "two_sources", "conditions"):
             if synthesis["editing"][key] == defaults[key]:
                 synthesis["editing"].pop(key)  # as it was before there was a choice
-        teachers = self.teachers.model_dump(mode="json")
+        teachers = self.teachers.model_dump(mode="json", exclude={"judge"})
         for role in ("writer", "painter"):
-            if isinstance(teachers[role], dict):
-                teachers[role] = {
-                    key: value for key, value in teachers[role].items() if key not in NOT_CONTENT
-                }
+            teachers[role] = _content_of_server(teachers[role])
         return {
             "seed": self.seed,
             "teachers": teachers,
             "synthesis": synthesis,
         }
+
+    def content_of_checks(self) -> dict[str, Any]:
+        """What determines, besides the checks' limits, which samples are accepted; {} where nothing does."""
+        judge, tries = self.teachers.judge, self.checks.tries
+        if judge is None:
+            return {"tries": tries} if tries > 1 else {}
+        dumped = _content_of_server(self.teachers.model_dump(mode="json")["judge"])
+        return {"judge": dumped, "tries": tries, "rewrite": self.checks.rewrite}
 
     def content_of(self, pipeline: Literal["image_first", "document"]) -> dict[str, Any]:
         """What determines the samples of this pipeline besides."""

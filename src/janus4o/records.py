@@ -18,6 +18,40 @@ Resolution = tuple[int, int]
 """(width, height) in pixels."""
 
 
+class Rejection(BaseModel):
+    """A picture painted for a row's prompt that did not pass.
+
+    Attributes:
+        picture: its blob.
+        prompt: what it was painted from, the row's own words before any rewriting.
+        why: "check: detail".
+        scores: a judge's, where one was asked.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    picture: str
+    prompt: str
+    why: str
+    scores: dict[str, int] = Field(default_factory=dict)
+
+
+class Rewriting(BaseModel):
+    """What a row's prompt was before it was written anew for the picture that came.
+
+    Attributes:
+        asked: the prompt or instruction the picture was painted from.
+        writer: the model that wrote the row's, as the server named it.
+        why: what was wrong with the picture for the old one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    asked: str
+    writer: str
+    why: str
+
+
 class Provenance(BaseModel):
     """How a row came to be. Content only: times and spend live in the provenance file of the run.
 
@@ -31,6 +65,9 @@ class Provenance(BaseModel):
         seed: seed sent to the teachers.
         checks: check name → result.
         templates: template of the writer's requests → "version/hash of its text".
+        judge: the model name the judge's server returned; empty where nobody judged.
+        rejected: pictures painted before from the same prompt, and why they did not pass.
+        rewritten: where the prompt is not the one that the picture was painted from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +82,9 @@ class Provenance(BaseModel):
     seed: int
     checks: dict[str, Any] = Field(default_factory=dict)
     templates: dict[str, str] = Field(default_factory=dict)
+    judge: str = ""
+    rejected: tuple[Rejection, ...] = ()
+    rewritten: Rewriting | None = None
 
 
 class Row(BaseModel):
@@ -78,8 +118,9 @@ class Row(BaseModel):
         out["output_image_resolution"] = list(self.output_image_resolution)
         if self.provenance is not None:
             made = self.provenance.model_dump(mode="json")
-            if not made["templates"]:
-                del made["templates"]
+            for key in ("templates", "judge", "rejected", "rewritten"):
+                if not made[key]:
+                    del made[key]
             out["provenance"] = made
         return out
 

@@ -10,7 +10,6 @@ from PIL import Image
 from janus4o.cli.app import main
 from janus4o.errors import DataError, Refused
 from janus4o.evaluate.asking import Question, as_picture, ask
-from janus4o.evaluate.calling import Job, Manner, call_all
 from janus4o.evaluate.dpg.mode import Mode
 from janus4o.evaluate.dpg.questions import read_questions
 from janus4o.evaluate.dpg.scoring import score_run
@@ -28,6 +27,7 @@ from janus4o.exchange import (
     WriteRequest,
 )
 from janus4o.images import open_image
+from janus4o.ledger.jobs import Job, Manner, call_all
 
 
 class Scripted:

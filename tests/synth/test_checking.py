@@ -103,11 +103,11 @@ def test_a_killed_check_goes_on(made: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (made / "checks.jsonl").unlink()
     measured: list[str] = []
 
-    def killed(rows, row, inspector):  # type: ignore[no-untyped-def]
+    def killed(rows, row, *seers):  # type: ignore[no-untyped-def]
         if len(measured) == 6:
             raise KeyboardInterrupt
         measured.append(row.input_prompt)
-        return measure(rows, row, inspector)
+        return measure(rows, row, *seers)
 
     measure = ahead.measure
     monkeypatch.setattr(ahead, "measure", killed)

@@ -416,15 +416,22 @@ def _sketch() -> tuple[Detector, ColourClassifier]:
 
 def _networks(kind: str, weights: str, clip: str, device: str) -> tuple[Detector, ColourClassifier]:
     from janus4o.evaluate.geneval.clip import ClipColours
+    from janus4o.model.device import pick_device
+
+    return detector_of(kind, weights, device), ClipColours(clip, str(pick_device(device)))
+
+
+def detector_of(kind: str, weights: str, device: str) -> Detector:
+    """A network that finds objects: mask2former, grounding-dino or owlv2."""
     from janus4o.evaluate.geneval.mask2former import Mask2FormerDetector
     from janus4o.evaluate.geneval.open_words import GroundingDinoDetector, Owlv2Detector
     from janus4o.model.device import pick_device
 
     where = str(pick_device(device))
     if kind == "mask2former":
-        return Mask2FormerDetector(weights, where), ClipColours(clip, where)
+        return Mask2FormerDetector(weights, where)
     words = GroundingDinoDetector if kind == "grounding-dino" else Owlv2Detector
-    return words(weights, where), ClipColours(clip, where)
+    return words(weights, where)
 
 
 def _geneval_rows(score: Score) -> list[tuple[Any, ...]]:

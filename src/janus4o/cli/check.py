@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,8 +13,14 @@ from janus4o.cli import console
 from janus4o.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from janus4o.evaluate.geneval.networks import Detector
+    from janus4o.recipe import Recipe
     from janus4o.rows import Rows
+    from janus4o.synth.checking.judged import Jury
     from janus4o.synth.checking.run import Checked
+    from janus4o.synth.checking.seeing import Eyes
 
 EXAMPLES = 3
 
@@ -27,6 +34,20 @@ def command(
     sketch: Annotated[
         bool, typer.Option("--sketch", help="Have the offline world's detector look at pictures.")
     ] = False,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="Take teachers.judge and checks from this recipe; default none."),
+    ] = None,
+    ocr: Annotated[
+        bool, typer.Option("--ocr", help="Read text in pictures; needs the extra `ocr`.")
+    ] = False,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="Count objects: sketch, or KIND=WEIGHTS (mask2former, grounding-dino, owlv2).",
+        ),
+    ] = None,
     limit: Annotated[
         list[str] | None, typer.Option(metavar="CHECK=X", help="Another limit for a check.")
     ] = None,
@@ -43,6 +64,7 @@ def command(
 
     Nothing is removed: `export --passed` leaves out the rows that fail. Goes on after a kill.
     """
+    from janus4o.recipe import load
     from janus4o.rows import ROWS_FILE, open_rows
     from janus4o.synth.checking.registry import chosen
     from janus4o.synth.checking.run import check_rows
@@ -50,7 +72,11 @@ def command(
 
     if out is not None and out.resolve() == path.resolve():
         raise DataError(f"{str(out)!r} is the data set itself", "name another folder with --out")
-    checks = chosen(dict(_limit(word) for word in limit or []), skip or [])
+    asked = load(recipe) if recipe is not None else None
+    limits = {**(asked.checks.limits if asked else {}), **dict(map(_limit, limit or []))}
+    checks = chosen(limits, skip or [])
+    jury = jury_of(asked) if asked is not None else None
+    eyes = eyes_of(ocr, detector)
     rows = open_rows(path)
     if out is None and not (path / ROWS_FILE.parent).is_dir():
         raise DataError(f"{str(path)!r} is no run folder", "say with --out where to write")
@@ -61,12 +87,17 @@ def command(
             out or path,
             checks=checks,
             inspector=SketchInspector(hold_out=False) if sketch else None,
+            eyes=eyes,
             benchmark=benchmark,
+            jury=jury,
             progress=lambda done, _total: progress.update(done),
         )
     if as_json:
         rejected = {check: len(numbers) for check, numbers in found.failed.items()}
-        console.json({"rows": found.rows, "passed": found.passed, "failed": rejected})
+        said: dict[str, Any] = {"rows": found.rows, "passed": found.passed, "failed": rejected}
+        if found.unjudged:
+            said["unjudged"] = found.unjudged
+        console.json(said)
         return
     show(found, rows)
     if not found.passed:
@@ -75,6 +106,8 @@ def command(
         console.note("no benchmark's prompts were given (--against): overlap was not looked for")
     if not sketch:
         console.note("nothing looked at what pictures show: --sketch does for the offline world")
+    if jury is None:
+        console.note("no judge was asked: --recipe names one (teachers.judge)")
 
 
 def _limit(word: str) -> tuple[str, float]:
@@ -83,6 +116,70 @@ def _limit(word: str) -> tuple[str, float]:
         return name, float(value)
     except ValueError:
         raise UsageError(f"--limit {word!r} is not CHECK=NUMBER", "say new_picture=12") from None
+
+
+def jury_of(recipe: Recipe) -> Jury | None:
+    """The judge that a recipe names, with its words, limits and budget; None where it names none."""
+    from janus4o.cli.teachers import judge_of
+    from janus4o.ledger.jobs import Manner
+    from janus4o.recipe import Limits, Server
+    from janus4o.synth import prompts
+    from janus4o.synth.checking.judged import Jury
+
+    judge, server = judge_of(recipe), recipe.teachers.judge
+    if judge is None:
+        return None
+    limits = server.limits if isinstance(server, Server) else Limits()
+    manner = Manner(recipe.synthesis.concurrency, recipe.checks.budget_usd, limits)
+    return Jury(judge, prompts.read(recipe.synthesis.prompts), manner)
+
+
+def eyes_of(ocr: bool, detector: str | None) -> Eyes:
+    """Who reads text and who counts objects; Refused or CheckpointError where one is not there."""
+    from janus4o.synth.checking.ocr import RapidReader
+    from janus4o.synth.checking.seeing import Eyes
+
+    return Eyes(RapidReader() if ocr else None, _counter(detector) if detector else None)
+
+
+def _counter(word: str) -> DetectorCounter:
+    from janus4o.evaluate.geneval.classes import CLASSES
+    from janus4o.sketch.scene import Shape
+
+    kind, _, weights = word.partition("=")
+    if word == "sketch":
+        from janus4o.evaluate.geneval.sketch import SketchDetector
+
+        return DetectorCounter(SketchDetector(), frozenset(shape.value for shape in Shape))
+    if kind not in ("mask2former", "grounding-dino", "owlv2") or not weights:
+        raise UsageError(
+            f"--detector {word!r} is none", "say sketch, or e.g. owlv2=FOLDER (or a hub id)"
+        )
+    from janus4o.cli.benchmarks import detector_of
+
+    return DetectorCounter(detector_of(kind, weights, "auto"), frozenset(CLASSES))
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorCounter:
+    """A detector of GenEval's, asked how many there are. Speaks `seeing.Counter`."""
+
+    detector: Detector
+    classes: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        return self.detector.name
+
+    def count(self, image: Image.Image) -> dict[str, tuple[int, int]]:
+        options = self.detector.options
+        return {
+            name: (
+                int((found.boxes[:, 4] > options.threshold).sum()),
+                int((found.boxes[:, 4] > options.counting_threshold).sum()),
+            )
+            for name, found in self.detector.detect(image).items()
+        }
 
 
 def show(found: Checked, rows: Rows) -> None:
@@ -99,6 +196,12 @@ def show(found: Checked, rows: Rows) -> None:
     if lines:
         console.say()
         console.table(("check", "rejected", "for example"), lines)
+    if found.unjudged:
+        number, why = next(iter(found.unjudged.items()))
+        console.say()
+        console.say(
+            f"{len(found.unjudged):,} rows have no verdict of the judge, row {number}: {why}"
+        )
 
 
 def read_prompts(path: Path) -> list[str]:

@@ -141,8 +141,10 @@ def examine_teachers(recipe: Recipe) -> list[Finding]:
     from janus4o.teachers import registry
 
     findings = []
-    for role in ("writer", "painter"):
+    for role in ("writer", "painter", "judge"):
         server = getattr(recipe.teachers, role)
+        if server is None:
+            continue
         if isinstance(server, Local):
             findings.append(Finding(role, State.WORKS, f"{server.model}: on this machine, free"))
             continue
@@ -181,7 +183,7 @@ def ask_teachers(recipe: Recipe) -> list[Finding]:
     async def go() -> list[Finding]:
         return [
             finding
-            for role in ("writer", "painter")
+            for role in ("writer", "painter", "judge")
             if isinstance(server := getattr(recipe.teachers, role), Server)
             for finding in await _ask(recipe, role, server)
         ]

@@ -15,6 +15,7 @@ class Format(StrEnum):
     SHAREGPT = "sharegpt"
     PARQUET = "parquet"
     WEBDATASET = "webdataset"
+    PAIRS = "pairs"
 
 
 def command(
@@ -24,7 +25,7 @@ def command(
         typer.Option(
             "--format",
             help="sharegpt: two JSON arrays and tars; parquet: pictures inside, for `datasets`; "
-            "webdataset: sharded tars.",
+            "webdataset: sharded tars; pairs: chosen beside rejected, for preference training.",
         ),
     ] = Format.SHAREGPT,
     out: Annotated[
@@ -59,4 +60,5 @@ def command(
     if len(done.problems) > 10:
         console.warn(f"and {len(done.problems) - 10:,} more; --json lists them all")
     rows = ", ".join(f"{count:,} {family}" for family, count in done.rows.items())
-    console.say(f"{rows} rows in {done.folder}")
+    things = "pairs" if form is Format.PAIRS else "rows"
+    console.say(f"{rows} {things} in {done.folder}")

@@ -31,7 +31,7 @@ def command(
 
     read = load(recipe, overrides)
     staff = hire(read, asking=False)
-    made = plan(read, staff.writer, staff.painter, staff.inspector)
+    made = plan(read, staff.writer, staff.painter, staff.inspector, staff.judge)
     training = plan_training(read, gpus)
     if as_json:
         console.json({**made.to_json(), "training": training and training.to_json()})
@@ -55,7 +55,12 @@ def command(
             "kept for the exam",
             f"{made.kept_out:.1%} of what is drawn; not asked for, costs no call",
         ),
-        ("calls", f"{made.write_calls:,} to write, {made.paint_calls:,} to paint, or a few more"),
+        (
+            "calls",
+            f"{made.write_calls:,} to write, {made.paint_calls:,} to paint"
+            + (f", {made.judge_calls:,} to judge" if staff.judge else "")
+            + ", or a few more",
+        ),
         ("cost", f"{cost}; budget {budget}"),
         *(("", f"put into the recipe: {line}") for line in made.prices_wanted),
         *(("", f"not there yet: the pictures of {key}") for key in made.pictures_wanted),

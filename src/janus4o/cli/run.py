@@ -83,7 +83,7 @@ def announce(recipe: Recipe) -> None:
     )
     staff, budget = hire(recipe, asking=False), recipe.synthesis.budget_usd
     setting = setting_of(recipe, staff.painter, staff.inspector)
-    most, likely = cost(recipe, setting, staff.writer, staff.painter)
+    most, likely = cost(recipe, setting, staff.writer, staff.painter, staff.judge)
     what = console.cost(likely, most)
     limit = "" if budget is None else f"; it stops before ${budget:,.2f}"
     console.note(f"cost: {what}{limit}. Ctrl-C stops it, the same command goes on.")

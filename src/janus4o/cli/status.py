@@ -91,7 +91,10 @@ def _show_samples(found: Status) -> None:
     )
     if found.reasons:
         console.say()
-        console.table(("came to nothing", "samples"), list(found.reasons.items()))
+        console.table(
+            ("came to nothing", "samples", "for example"),
+            [(end, n, found.examples.get(end, "")) for end, n in found.reasons.items()],
+        )
     spend = found.spend
     console.say()
     unpriced = f", {spend.unpriced:,} answers of unknown price" if spend.unpriced else ""

@@ -116,6 +116,7 @@ def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
                     staff.painter,
                     show,
                     inspector=staff.inspector,
+                    judge=staff.judge,
                     limit=limit,
                 )
         except (BudgetStop, Interrupted, Refused):

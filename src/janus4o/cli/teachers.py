@@ -18,6 +18,7 @@ class Staff:
     writer: Writer
     painter: Painter
     inspector: Inspector
+    judge: Writer | None = None
 
 
 def shutdowns(recipe: Recipe) -> list[str]:
@@ -27,7 +28,7 @@ def shutdowns(recipe: Recipe) -> list[str]:
     from janus4o.recipe import Server
     from janus4o.teachers.registry import warnings
 
-    named = (recipe.teachers.writer, recipe.teachers.painter)
+    named = (recipe.teachers.writer, recipe.teachers.painter, recipe.teachers.judge)
     today = datetime.date.today()
     found = [warnings(server.model, today) for server in named if isinstance(server, Server)]
     return [line for line in found if line]
@@ -82,7 +83,13 @@ def hire(recipe: Recipe, asking: bool = True) -> Staff:
             raise RecipeError(
                 f"teachers.size: {paints.name!r} does not paint {width}×{height}", reason
             )
-    return Staff(writer, painter, Anything() if is_open else SketchInspector(hold_out))
+    if is_open and teachers.judge == "sketch":
+        raise RecipeError(
+            "synthesis.world: open makes pictures that the offline judge does not know",
+            "name a teachers.judge behind an API, or none",
+        )
+    inspector = Anything() if is_open else SketchInspector(hold_out)
+    return Staff(writer, painter, inspector, judge_of(recipe, asking))
 
 
 def _check_has_pictures(recipe: Recipe) -> None:
@@ -110,6 +117,21 @@ def writer_of(server: WriterServer, asking: bool = True) -> OpenAIWriter | Googl
     from janus4o.teachers.openai import OpenAIWriter
 
     return OpenAIWriter(server, asking)
+
+
+def judge_of(recipe: Recipe, asking: bool = True) -> Writer | None:
+    """Who scores pictures; None where the recipe names nobody.
+
+    Raises:
+        Refused: its key or package is not there.
+    """
+    from janus4o.recipe import WriterServer
+    from janus4o.sketch.scorer import SketchScorer
+
+    judge = recipe.teachers.judge
+    if isinstance(judge, WriterServer):
+        return writer_of(judge, asking)
+    return SketchScorer() if judge else None
 
 
 def painter_of(server: PainterServer, asking: bool = True) -> OpenAIPainter | GooglePainter:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from janus4o.evaluate.calling import Job, Manner, call_all
 from janus4o.evaluate.evidence import Problem
 from janus4o.exchange import Picture, Writer, WriteRequest
 from janus4o.images import save_png
+from janus4o.ledger.jobs import Job, Manner, call_all
 from janus4o.ledger.journal import Attempt, Spend
 
 Progress = Callable[[int], None]

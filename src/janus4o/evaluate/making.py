@@ -14,13 +14,13 @@ from pathlib import Path
 from PIL import Image
 
 from janus4o.errors import DataError, ImageError
-from janus4o.evaluate.calling import Job, Manner, call_all
 from janus4o.evaluate.dpg.tiles import make_grid
 from janus4o.evaluate.evidence import Problem, read_text
 from janus4o.evaluate.geneval.prompts import Metadata, write_prompt_folder
 from janus4o.evaluate.imgedit.edits import Edit, source_of
 from janus4o.exchange import Painter, PaintReply, PaintRequest, Picture
 from janus4o.images import MEDIA_TYPES, kind_of, open_image, save_png
+from janus4o.ledger.jobs import Job, Manner, call_all
 from janus4o.ledger.journal import Attempt, Spend
 
 Progress = Callable[[int], None]

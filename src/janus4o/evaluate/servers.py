@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, model_validator
 
-from janus4o.evaluate.calling import Manner
+from janus4o.ledger.jobs import Manner
 from janus4o.recipe import PainterServer, WriterServer, check, read_mapping
 
 

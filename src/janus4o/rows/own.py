@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from janus4o.errors import DataError
-from janus4o.records import from_json
+from janus4o.records import Row, from_json
 from janus4o.rows.places import ROWS_FILE, Rows, Span, is_file, is_inside, pictures_of
 
 
@@ -31,8 +31,13 @@ def open_run(folder: Path) -> Rows:
                 ) from error
             rows.append(from_json(data, where))
     places: dict[str, Span] = {}
-    for name in {name for row in rows for name in pictures_of(row)}:
+    for name in {name for row in rows for name in (*pictures_of(row), *_rejected(row))}:
         path = blob_path(folder, name)
         if is_inside(name) and is_file(path):
             places[name] = Span(path)
     return Rows(folder, rows, places, [], digest.hexdigest())
+
+
+def _rejected(row: Row) -> list[str]:
+    """Pictures kept beside a row's own, which it can do without."""
+    return [one.picture for one in row.provenance.rejected] if row.provenance else []

@@ -29,6 +29,9 @@ class View(StrEnum):
     DAY = "day"
 
 
+COLOURLESS = frozenset({View.LINE_ART, View.MAP})
+"""Views that show shapes and places only."""
+
 RGB = tuple[int, int, int]
 
 PAPER_RGB: RGB = (255, 255, 255)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ SERVED = "served"
 """Fact of the store: role → the model name its server answers with."""
 
 Pixels = NDArray[np.uint8]
+Role = Literal["writer", "judge"]
+"""Who writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Teachers:
 
     Attributes:
         answered: answers of earlier runs by (sample id, stage).
-        paces: role ("writer", "painter") → how often its server may be asked.
+        judge: None where nobody scores.
+        paces: role ("writer", "painter", "judge") → how often its server may be asked.
         desks: role → where its batches are, if it is asked by the batch.
         stopping: set when the run is to end.
     """
@@ -70,6 +73,7 @@ class Teachers:
     answered: Mapping[tuple[str, str], Attempt]
     paces: Mapping[str, Pace] = field(default_factory=dict)
     desks: Mapping[str, Desk] = field(default_factory=dict)
+    judge: Writer | None = None
     stopping: Stopping = field(default_factory=Stopping)
     _callers: dict[str, Caller] = field(default_factory=dict)
 
@@ -82,6 +86,20 @@ class Teachers:
     def gone(self) -> bool:
         """A teacher cannot be asked any more; calls in flight are not worth waiting for."""
         return any(caller.gone for caller in self._callers.values())
+
+    def teacher(self, role: str) -> Writer | Painter:
+        """Who has this role; raises KeyError where nobody has."""
+        if role == "painter":
+            return self.painter
+        found = self.writer if role == "writer" else self.judge
+        if found is None:
+            raise KeyError(role)
+        return found
+
+    @property
+    def roles(self) -> dict[str, object]:
+        """Role → who has it."""
+        return {"writer": self.writer, "painter": self.painter, "judge": self.judge}
 
     def caller(self, role: str) -> Caller:
         """Asks one of them."""
@@ -97,7 +115,7 @@ class Teachers:
                 f"folder; or name it as teachers.{role}.served if it is the same model"
             )
             self._callers[role] = Caller(
-                self.writer if role == "writer" else self.painter,
+                self.teacher(role),
                 self.store,
                 self.budget,
                 self.stopping,
@@ -139,8 +157,9 @@ class Calls:
         prompt: str,
         pictures: tuple[Picture, ...] = (),
         schema: Mapping[str, Any] | None = None,
+        role: Role = "writer",
     ) -> Written:
-        """Asks the writer; with a schema, for a JSON object.
+        """Asks the writer, or the judge; with a schema, for a JSON object.
 
         Raises:
             TeacherRefused, CallFailed: it said no, or nothing.
@@ -149,7 +168,7 @@ class Calls:
         asked = WriteRequest(prompt, pictures, seed, schema)
         request = request_hash(prompt, pictures, seed)
         question = Question(self.sample.id, stage, request, asked, unfit=_unfit)
-        attempt, _ = await self._ask("writer", question)
+        attempt, _ = await self._ask(role, question)
         return Written(" ".join((attempt.text or "").split()), attempt.model)
 
     async def paint(self, stage: str, prompt: str, sources: tuple[Picture, ...] = ()) -> Painted:
@@ -178,7 +197,7 @@ class Calls:
         known = self._teachers.answered.get((self.sample.id, question.stage))
         picture = None
         if known is None or known.request != question.request:
-            teacher = self._teachers.writer if role == "writer" else self._teachers.painter
+            teacher = self._teachers.teacher(role)
             try:
                 known, picture = await self._teachers.caller(role).ask(question)
             except Unanswered as failure:

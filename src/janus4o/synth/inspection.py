@@ -13,14 +13,11 @@ from janus4o.sketch.document import draw_document
 from janus4o.sketch.edit import apply
 from janus4o.sketch.scene import Colour, Scene, Shape
 from janus4o.sketch.teacher import wanted_document
-from janus4o.sketch.view import View
+from janus4o.sketch.view import COLOURLESS
 from janus4o.sketch.wanted import Group, Wanted, unmet
 from janus4o.synth.attributes import Attributes
 from janus4o.synth.checks import Pixels
 from janus4o.synth.sample import Rejected
-
-COLOURLESS = frozenset({View.LINE_ART, View.MAP})
-"""Views that show shapes and places only."""
 
 
 class SketchInspector:

@@ -17,6 +17,7 @@ from janus4o.ledger.prices import Price, Priced, price_of
 from janus4o.recipe import Local, Pictures, Recipe, Server
 from janus4o.synth import attributes, categories, prompts
 from janus4o.synth.checks import Anything, Inspector
+from janus4o.synth.judging import request_of
 from janus4o.synth.pipelines import editing, prompt_first
 from janus4o.synth.runner import wanted_rows
 from janus4o.synth.sample import TURNS, Pipeline, Rejected, attempts, name_samples
@@ -49,7 +50,7 @@ class Plan:
         max_categories: the most the painter, the recipe and the taxonomy allow.
         mass_cut: probability of the law over 1..100 that lies above `max_categories`.
         kept_out: share of draws that are kept for the exam, 0–1; they cost no call.
-        write_calls, paint_calls: at least; refused and rejected samples are made up for.
+        write_calls, paint_calls, judge_calls: at least; refused and rejected samples are made up for.
         cost_usd: at most, for those calls; `likely_usd` what they will cost as far as one can
             tell. None where a price is unknown; `prices_wanted` are then the lines of the recipe
             that say it.
@@ -69,6 +70,7 @@ class Plan:
     kept_out: float
     write_calls: int
     paint_calls: int
+    judge_calls: int
     cost_usd: float | None
     likely_usd: float | None
     prices_wanted: list[str]
@@ -83,7 +85,11 @@ class Plan:
 
 
 def plan(
-    recipe: Recipe, writer: Writer, painter: Painter, inspector: Inspector | None = None
+    recipe: Recipe,
+    writer: Writer,
+    painter: Painter,
+    inspector: Inspector | None = None,
+    judge: Writer | None = None,
 ) -> Plan:
     """Reckons a recipe; makes no call.
 
@@ -113,7 +119,8 @@ def plan(
     largest = attributes.largest_count(setting.taxonomy, setting.max_categories)
     writes, paints = (sum(counts) for counts in zip(*_calls(setting, wanted).values(), strict=True))
     width, height = setting.size
-    most, likely = cost(recipe, setting, writer, painter)
+    most, likely = cost(recipe, setting, writer, painter, judge)
+    judged = sum(_judged(setting, wanted)) if judge is not None else 0
     served = isinstance(painter, Priced)
     return Plan(
         rows={pipeline.value: count for pipeline, count in wanted.items()},
@@ -126,14 +133,15 @@ def plan(
         kept_out=1 - kinds.total() / DRAWS,
         write_calls=writes,
         paint_calls=paints,
+        judge_calls=judged,
         cost_usd=most,
         likely_usd=likely,
         prices_wanted=[
             line
-            for role, teacher in (("writer", writer), ("painter", painter))
-            if (line := _price_line(role, teacher, setting))
+            for role, teacher in (("writer", writer), ("painter", painter), ("judge", judge))
+            if teacher is not None and (line := _price_line(role, teacher, setting))
         ],
-        seconds=_seconds(recipe, writes, paints),
+        seconds=_seconds(recipe, writes, paints, judged),
         budget_usd=recipe.synthesis.budget_usd,
         pictures=paints,
         disk_bytes=round(
@@ -169,12 +177,23 @@ def _shares(counts: Counter[str]) -> dict[str, float]:
 
 
 def cost(
-    recipe: Recipe, setting: Setting, writer: Writer, painter: Painter
+    recipe: Recipe,
+    setting: Setting,
+    writer: Writer,
+    painter: Painter,
+    judge: Writer | None = None,
 ) -> tuple[float | None, float | None]:
     """US dollars: at most, and likely; refused and rejected samples, made up for, come on top."""
     most = likely = 0.0
     calls, requests = _calls(setting, wanted_rows(recipe)), _requests(setting)
+    asked: list[tuple[int, Writer | Painter, WriteRequest | PaintRequest]] = []
+    if judge is not None:
+        source = Picture(save_png(Image.new("RGB", setting.size)))
+        for count, shown in zip(_judged(setting, wanted_rows(recipe)), (1, 2), strict=True):
+            question = request_of(setting.prompts, "some words " * 40, (source,) * shown)
+            asked.append((count, judge, question))
     for count, teacher, request in (
+        *asked,
         (calls["text"][0], writer, requests[0]),
         (calls["picture"][0], writer, requests[1]),
         (calls["text"][1], painter, requests[2]),
@@ -205,6 +224,14 @@ def _calls(setting: Setting, wanted: Mapping[Pipeline, int]) -> dict[str, tuple[
     }
 
 
+def _judged(setting: Setting, wanted: Mapping[Pipeline, int]) -> tuple[int, int]:
+    """Calls to judge, at least: pictures, and edits."""
+    described, shown = wanted.get(Pipeline.IMAGE_FIRST, 0), setting.image_first.keep
+    kept = {"regenerated": 0, "original": described, "both": described // 2}[shown]
+    edits = sum(wanted.get(turn, 0) for turn in TURNS)
+    return sum(wanted.values()) - edits - kept, edits
+
+
 def _requests(setting: Setting) -> tuple[WriteRequest, WriteRequest, PaintRequest, PaintRequest]:
     """Requests as long as they come: a prompt, an instruction, a picture, an edit."""
     things = tuple(attributes.Thing("a long name of it", 4, "light blue") for _ in range(5))
@@ -232,19 +259,20 @@ def _price(teacher: Writer | Painter, request: WriteRequest | PaintRequest) -> P
 def _price_line(role: str, teacher: Writer | Painter, setting: Setting) -> str:
     """The line of the recipe that says what a teacher costs; empty where that is known."""
     writes, _, paints, _ = _requests(setting)
-    if _price(teacher, writes if role == "writer" else paints) is not None:
+    if _price(teacher, paints if role == "painter" else writes) is not None:
         return ""
-    if role == "writer":
+    if role != "painter":
         return f"teachers.{role}.price: {{input: ?, output: ?}}"
     return f"teachers.{role}.price: {{input: ?, image_input: ?, output: ?, picture: {{any: ?}}}}"
 
 
-def _seconds(recipe: Recipe, writes: int, paints: int) -> float:
+def _seconds(recipe: Recipe, writes: int, paints: int, judged: int) -> float:
     """At the recipe's concurrency, or as fast as its limits a minute allow if that is slower."""
     busy, bound = 0.0, 0.0
     for server, each, calls in (
         (recipe.teachers.writer, WRITE_SECONDS, writes),
         (recipe.teachers.painter, PAINT_SECONDS, paints),
+        (recipe.teachers.judge, WRITE_SECONDS, judged),
     ):
         if not isinstance(server, Server):  # computed here, one by one, whatever the concurrency
             bound += calls * (each if isinstance(server, Local) else SKETCH_SECONDS)

@@ -36,6 +36,10 @@ PLACEHOLDERS: dict[str, frozenset[str]] = {
     "editing_condition": frozenset({"task", "meaning", "condition"}),
     "editing_two_sources": frozenset({"task", "meaning"}),
     "repair": frozenset({"asked", "answer", "fault", "keys"}),
+    "judge": frozenset({"asked"}),
+    "judge_edit": frozenset({"asked"}),
+    "rewrite": frozenset({"asked"}),
+    "rewrite_edit": frozenset({"asked"}),
 }
 """Template → the placeholders it must hold, each at least once, and no others."""
 

@@ -58,7 +58,10 @@ def replay(
     Raises:
         DataError: a reply is not recorded, or the rows are not the same, bytes compared.
     """
-    outcome = run(unhurried(recipe), out, writer, painter, progress, inspector=inspector)
+    judge = writer if recipe.teachers.judge is not None else None
+    outcome = run(
+        unhurried(recipe), out, writer, painter, progress, inspector=inspector, judge=judge
+    )
     first, second = ((where / ROWS_FILE).read_bytes() for where in (folder, out))
     if first != second:
         raise DataError(f"replayed rows differ: {_first_difference(first, second)}", f"see {out}")
@@ -70,7 +73,7 @@ def unhurried(recipe: Recipe) -> Recipe:
     teachers = recipe.teachers.model_copy(
         update={
             role: server.model_copy(update={"limits": Limits()})
-            for role in ("writer", "painter")
+            for role in ("writer", "painter", "judge")
             if isinstance(server := getattr(recipe.teachers, role), Server)
         }
     )

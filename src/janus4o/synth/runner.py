@@ -135,13 +135,15 @@ def run(
     progress: Progress | None = None,
     *,
     inspector: Inspector | None = None,
+    judge: Writer | None = None,
     limit: int | None = None,
 ) -> Outcome:
     """Makes the rows a recipe wants, going on where an earlier run stopped.
 
     Args:
         progress: called now and then, and at the end.
-        inspector: judges what pictures show; None accepts any sound picture.
+        inspector: tells what pictures show; None accepts any sound picture.
+        judge: scores them; needed where the recipe names one.
         limit: stop after so many further rows.
 
     Raises:
@@ -159,8 +161,8 @@ def run(
         store = Store(folder)
         try:
             store.claim(content_of(recipe))
-            keep(recipe, folder, "name", "output", "seed", "teachers", "synthesis")
-            return _Run(recipe, setting, store, writer, painter, progress, limit).run()
+            keep(recipe, folder, "name", "output", "seed", "teachers", "synthesis", "checks")
+            return _Run(recipe, setting, store, writer, painter, judge, progress, limit).run()
         finally:
             store.close()
 
@@ -242,6 +244,7 @@ class _Run:
         store: Store,
         writer: Writer,
         painter: Painter,
+        judge: Writer | None,
         progress: Progress | None,
         limit: int | None,
     ) -> None:
@@ -267,16 +270,17 @@ class _Run:
                 spend.cost_usd + spend.uncertain_usd + spend.waiting_usd,
             ),
             {},
+            judge=judge,
         )  # fmt: skip
         self._teachers.paces = {
             role: Pace(server.limits, self._concurrency, sleep=self._teachers.stopping.wait)
-            for role in ("writer", "painter")
+            for role in ("writer", "painter", "judge")
             if isinstance(server := getattr(recipe.teachers, role), Server)
         }
 
         self._teachers.desks = {
             role: Desk(role, teacher, store, self._teachers.stopping.wait)
-            for role, teacher in (("writer", writer), ("painter", painter))
+            for role, teacher in self._teachers.roles.items()
             if isinstance(teacher, Batching)  # also where only batches of an earlier run are out
         }
 
@@ -359,7 +363,7 @@ class _Run:
             finally:
                 for desk in self._teachers.desks.values():
                     await desk.close()
-                for teacher in (self._teachers.writer, self._teachers.painter):
+                for teacher in self._teachers.roles.values():
                     if isinstance(teacher, Priced):
                         await teacher.close()
         if self._stop is not None:

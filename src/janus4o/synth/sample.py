@@ -16,6 +16,7 @@ from janus4o.prompt import canonical
 from janus4o.recipe import Editing, Recipe
 from janus4o.records import Row
 from janus4o.synth import documents, pictures, prompts, vocabulary
+from janus4o.synth.checking.registry import SCORES, chosen
 
 
 class Pipeline(StrEnum):
@@ -135,8 +136,16 @@ class CallFailed(Exception):
 
 Content = dict[str, dict[str, Any]]
 
+CHECKS = "checks"
+"""Of the content: what decides which samples are accepted; their ids do not depend on it."""
 SHARED = ""
 """Of the content: what all samples depend on. The other parts are named by their pipeline."""
+
+
+def limits_of(recipe: Recipe) -> dict[str, float]:
+    """The least scores with which a picture passes; raises UsageError for a check that does not exist."""
+    checks = chosen(recipe.checks.limits)
+    return {name: checks[name].limit for name in SCORES}
 
 
 def content_of(recipe: Recipe) -> Content:
@@ -155,6 +164,11 @@ def content_of(recipe: Recipe) -> Content:
     if editing.sources == "pictures" and editing.pictures is not None:
         shared["pictures"] = pictures.open_pictures(editing.pictures, recipe.seed).digest
     content = {SHARED: shared}
+    if gate := recipe.content_of_checks():
+        if "judge" in gate:
+            asked = texts.digest("judge", "judge_edit", "rewrite", "rewrite_edit")
+            gate |= {"limits": limits_of(recipe), "templates": asked}
+        content[CHECKS] = gate
     if synthesis.image_first.count and synthesis.image_first.pictures is not None:
         content[Pipeline.IMAGE_FIRST.value] = {
             **recipe.content_of("image_first"),

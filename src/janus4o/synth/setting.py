@@ -16,7 +16,7 @@ from janus4o.synth.checks import Inspector
 from janus4o.synth.documents import DocumentWords
 from janus4o.synth.pictures import Pictures
 from janus4o.synth.prompts import Prompts
-from janus4o.synth.sample import ATTEMPTS, Rejected
+from janus4o.synth.sample import ATTEMPTS, Rejected, limits_of
 from janus4o.synth.schedule import Plans, Schedule
 from janus4o.synth.taxonomy import Taxonomy
 
@@ -44,6 +44,9 @@ class Setting:
         edited: pictures that are edited; None where sources are drawn, or are rows of the run.
         schedule: what each row is to be; None where every sample draws that for itself.
         rows: this run's own pictures that are edited, once they are all there.
+        scores: least scores of a judge with which a picture passes; None where nobody judges.
+        tries: pictures painted from one prompt until one passes.
+        rewrite: whether a prompt may be written anew for a good picture of something else.
     """
 
     world: World | None
@@ -62,6 +65,9 @@ class Setting:
     edited: Pictures | None = None
     schedule: Schedule | None = None
     rows: tuple[Made, ...] = ()
+    scores: Mapping[str, float] | None = None
+    tries: int = 1
+    rewrite: bool = False
 
     @property
     def exact_size(self) -> tuple[int, int] | None:
@@ -142,6 +148,9 @@ def setting_of(recipe: Recipe, painter: Painter, inspector: Inspector) -> Settin
         if editing.count and editing.sources == "pictures" and editing.pictures is not None
         else None,
         schedule if synthesis.planned else None,
+        scores=limits_of(recipe) if recipe.teachers.judge is not None else None,
+        tries=recipe.checks.tries,
+        rewrite=recipe.checks.rewrite,
     )
 
 

@@ -23,6 +23,7 @@ class Status:
         tasks: pipeline → kind, document type or editing task → accepted rows; edits of all turns
             together.
         reasons: "rejected: held_out" → samples, the most frequent first.
+        examples: the same reason → one sample's id and what was said of it.
         finished: rows by pipeline of the finished data set, None while there is none.
         maybe_billed: calls that brought no answer and may be on the bill all the same.
         batches: made so far, the oldest first.
@@ -31,6 +32,7 @@ class Status:
     states: dict[str, dict[str, int]]
     tasks: dict[str, dict[str, int]]
     reasons: dict[str, int]
+    examples: dict[str, str]
     finished: dict[str, int] | None
     spend: Spend
     maybe_billed: list[Sent]
@@ -49,6 +51,7 @@ def status(folder: str | Path) -> Status:
     try:
         states: dict[str, dict[str, int]] = {}
         reasons: Counter[str] = Counter()
+        examples: dict[str, str] = {}
         tasks: dict[str, Counter[str]] = {}
         for pipeline in Pipeline:
             counts: Counter[str] = Counter()
@@ -58,14 +61,17 @@ def status(folder: str | Path) -> Status:
                 if standing.state is State.ACCEPTED and row:
                     tasks.setdefault(row.pipeline, Counter())[row.task] += 1
                 if standing.state in (State.REJECTED, State.REFUSED, State.FAILED):
-                    reason = standing.reason.partition(":")[0]
-                    reasons[f"{standing.state.value}: {reason}"] += 1
+                    reason, _, detail = standing.reason.partition(":")
+                    end = f"{standing.state.value}: {reason}"
+                    reasons[end] += 1
+                    examples.setdefault(end, f"{standing.sample.id[:8]}: {detail.strip()}")
             if counts or pipeline in (Pipeline.PROMPT_FIRST, Pipeline.EDITING):
                 states[pipeline.value] = dict(counts)
         return Status(
             states,
             {made: dict(counts.most_common()) for made, counts in tasks.items()},
             dict(reasons.most_common()),
+            examples,
             store.fact("finished"),
             store.spend(),
             store.uncertain(),

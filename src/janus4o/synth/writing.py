@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from janus4o.exchange import Picture
-from janus4o.synth.calls import Calls, Written
+from janus4o.synth.calls import Calls, Role, Written
 from janus4o.synth.forms import MAX_TEXT, TEXT, Form, Malformed, read
 from janus4o.synth.sample import TeacherRefused
 from janus4o.synth.setting import Setting
@@ -53,13 +53,14 @@ async def fill_in(
     prompt: str,
     form: Form[T],
     pictures: tuple[Picture, ...] = (),
+    role: Role = "writer",
 ) -> Answer[T]:
     """An object of a form, from any writer.
 
     Raises:
         TeacherRefused, CallFailed: as `write`.
     """
-    first = await calls.write(stage, prompt, pictures, form.schema)
+    first = await calls.write(stage, prompt, pictures, form.schema, role)
     try:
         return Answer(read(first.text, form), first.model)
     except Malformed as fault:
@@ -70,7 +71,7 @@ async def fill_in(
             fault=str(fault),
             keys=form.keys,
         )
-    second = await calls.write(f"{stage}.repair", mend, pictures, form.schema)
+    second = await calls.write(f"{stage}.repair", mend, pictures, form.schema, role)
     try:
         return Answer(read(second.text, form), second.model)
     except Malformed as fault:

@@ -14,11 +14,11 @@ from typing import Any
 
 from janus4o.errors import DataError, ImageError
 from janus4o.evaluate.asking import Progress, Question, as_picture, ask
-from janus4o.evaluate.calling import Manner
 from janus4o.evaluate.dpg.questions import Questions
 from janus4o.evaluate.dpg.tiles import Source, open_tiles
 from janus4o.evaluate.evidence import Problem
 from janus4o.exchange import Writer, WriteRequest
+from janus4o.ledger.jobs import Manner
 from janus4o.ledger.journal import Spend
 
 PROMPT = (

@@ -9,11 +9,11 @@ from typing import Any
 
 from janus4o.errors import DataError, ImageError
 from janus4o.evaluate.asking import Progress, Question, ask
-from janus4o.evaluate.calling import Manner
 from janus4o.evaluate.evidence import Problem, read_object
 from janus4o.evaluate.imgedit.edits import SCORE_NAMES, Edit, canonical, source_of
 from janus4o.exchange import Picture, Writer, WriteRequest
 from janus4o.images import MEDIA_TYPES, kind_of, open_image
+from janus4o.ledger.jobs import Manner
 from janus4o.ledger.journal import Spend
 
 PLACE = "<edit_prompt>"

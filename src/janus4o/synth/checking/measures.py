@@ -14,6 +14,7 @@ from janus4o.errors import DataError, ImageError
 from janus4o.images import open_image
 from janus4o.records import Row
 from janus4o.rows import pictures_of
+from janus4o.synth.checking.seeing import Eyes
 from janus4o.synth.checks import Inspector
 from janus4o.synth.sample import Rejected
 
@@ -22,6 +23,7 @@ GRID = 16
 STEP = 4
 """Difference of neighbours (of 255) from which on it counts for a hash: less is noise."""
 HASH_WORDS = 6
+BLIND = Eyes()
 
 
 class Readable(Protocol):
@@ -47,11 +49,12 @@ class Measures:
     hash: tuple[str, ...] = ()
 
 
-def measure(rows: Readable, row: Row, inspector: Inspector | None) -> Measures:
+def measure(rows: Readable, row: Row, inspector: Inspector | None, eyes: Eyes = BLIND) -> Measures:
     """Reads and decodes every picture of a row.
 
     Args:
         inspector: knows what pictures of its world show; None leaves that open.
+        eyes: read text and count objects.
     """
     images: dict[str, Image.Image] = {}
     why: dict[str, str] = {}
@@ -77,6 +80,8 @@ def measure(rows: Readable, row: Row, inspector: Inspector | None) -> Measures:
     figures["changed"] = round(_change(sources[0], output), 3) if sources else None
     if inspector is not None:
         figures["shows_prompt"], why["shows_prompt"] = _shows(inspector, row, sources, output)
+    seen, said_of = eyes.look(row, output)
+    figures, why = {**figures, **seen}, {**why, **said_of}
     return Measures(
         figures,
         {check: words for check, words in why.items() if words},

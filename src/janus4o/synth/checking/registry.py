@@ -38,8 +38,16 @@ CHECKS = {
         Check("new_prompt", "word pairs shared with the nearest earlier prompt, of 1", 0.9),
         Check("not_in_benchmark", "word pairs shared with a benchmark's prompt, of 1", 0.8),
         Check("shows_prompt", "1 where the detector finds what was asked, else 0", 1, least=True),
+        Check("text", "words asked for in quotation marks that are read, of 1", 0.9, least=True),
+        Check("objects", "categories that are not there as often as asked", 0),
+        Check("following", "what was asked for is there, by a judge, 1 to 5", 4, least=True),
+        Check("preservation", "what an edit leaves alone is as it was, 1 to 5", 4, least=True),
+        Check("realism", "the picture holds together, by a judge, 1 to 5", 3, least=True),
+        Check("technique", "it is clean work, by a judge, 1 to 5", 3, least=True),
     )
 }
+SCORES = ("following", "preservation", "realism", "technique")
+"""Checks whose figure is a judge's."""
 
 
 def chosen(limits: Mapping[str, float], skip: Iterable[str] = ()) -> dict[str, Check]:

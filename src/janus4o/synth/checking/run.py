@@ -11,20 +11,23 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from janus4o import files
 from janus4o.rows import Rows
 from janus4o.synth.checking.ahead import measures_ahead
-from janus4o.synth.checking.measures import Measures
+from janus4o.synth.checking.judged import Judged, Jury, judge_rows
+from janus4o.synth.checking.measures import BLIND, Measures
 from janus4o.synth.checking.nearest import ALIKE, FAR, Prompts, nearest_pictures, words_of
-from janus4o.synth.checking.registry import CHECKS, Check, Finding
+from janus4o.synth.checking.registry import CHECKS, SCORES, Check, Finding
+from janus4o.synth.checking.seeing import Eyes
 from janus4o.synth.checks import Inspector
 
 CHECKS_FILE = "checks.jsonl"
 MEASURES_FILE = "measures.jsonl"
+Seers = tuple[Inspector | None, Eyes]
 FLUSH_SECONDS = 2.0
 
 
@@ -36,12 +39,14 @@ class Checked:
         rows: how many there are, and how many pass every check.
         failed: check → numbers of the rows it says no to.
         findings: row by row, check → finding.
+        unjudged: row number → why the judge that was asked about it gave no verdict.
     """
 
     rows: int
     passed: int
     failed: dict[str, list[int]]
     findings: list[dict[str, Finding]]
+    unjudged: dict[int, str] = field(default_factory=dict)
 
 
 def check_rows(
@@ -50,7 +55,9 @@ def check_rows(
     *,
     checks: Mapping[str, Check] = CHECKS,
     inspector: Inspector | None = None,
+    eyes: Eyes = BLIND,
     benchmark: Sequence[str] = (),
+    jury: Jury | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Checks every row and writes `checks.jsonl` into `folder`, a line a row.
@@ -59,36 +66,45 @@ def check_rows(
         folder: a run folder, or any other; held meanwhile.
         checks: those to be made, with their limits.
         inspector: finds out what pictures show; without it nobody does.
+        eyes: read text and count objects.
         benchmark: prompts that no row may resemble.
-        progress: called with (rows measured, rows).
+        jury: scores pictures; without it only what rows know of a judge counts.
+        progress: called with (rows done, rows), once for what is measured, once for what is judged.
 
     Raises:
         FolderBusy: another process works in the folder.
+        BudgetStop, Refused: the judge cannot be asked any more; all that was found is kept, and the same
+            call goes on.
     """
     with files.lock(folder):
         kind = type(inspector).__name__ if inspector is not None else ""
-        key = hashlib.sha256(f"{rows.digest} {kind} 1".encode()).hexdigest()
-        measured = _measure_all(rows, folder / MEASURES_FILE, key, inspector, progress)
-        findings = _judge(rows, measured, benchmark, checks)
+        key = hashlib.sha256(f"{rows.digest} {kind} {eyes.names} 1".encode()).hexdigest()
+        measured = _measure_all(rows, folder / MEASURES_FILE, key, (inspector, eyes), progress)
+        told = _ask(rows, measured, folder, jury, checks, progress)
+        findings = _judge(rows, measured, benchmark, checks, told)
         with files.writing(folder / CHECKS_FILE) as file:
-            file.write(_line({"digest": rows.digest, "rows": len(rows)}))
+            head = {"digest": rows.digest, "rows": len(rows)}
+            file.write(_line({**head, **({"unjudged": told.without} if told.without else {})}))
             for row, found in zip(rows, findings, strict=True):
                 name = {"id": row.provenance.id} if row.provenance else {}
                 said = {check: asdict(one) for check, one in found.items()}
                 file.write(_line({**name, "checks": said}))
         (folder / MEASURES_FILE).unlink(missing_ok=True)
-    return _sum_up(findings)
+    return replace(_sum_up(findings), unjudged=dict(told.without))
 
 
 def read_checks(folder: Path, digest: str) -> Checked | None:
     """What `check_rows` wrote of this very data set; None where there is nothing, or of another."""
     try:
         with (folder / CHECKS_FILE).open("rb") as file:
-            if json.loads(file.readline()).get("digest") != digest:
+            head = json.loads(file.readline())
+            if head.get("digest") != digest:
                 return None
-            return _sum_up(
+            found = _sum_up(
                 [{k: Finding(**v) for k, v in json.loads(line)["checks"].items()} for line in file]
             )
+            unjudged = {int(number): str(why) for number, why in head.get("unjudged", {}).items()}
+            return replace(found, unjudged=unjudged)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -108,7 +124,7 @@ def _measure_all(
     rows: Rows,
     path: Path,
     key: str,
-    inspector: Inspector | None,
+    seers: Seers,
     progress: Callable[[int, int], None] | None,
 ) -> list[Measures]:
     measured = _measured(path, key, len(rows))
@@ -118,7 +134,7 @@ def _measure_all(
         else:
             file.truncate(_whole(path, len(measured)))
         written = time.monotonic()
-        for found in measures_ahead(rows, len(measured), (inspector,)):
+        for found in measures_ahead(rows, len(measured), seers):
             measured.append(found)
             file.write(_line(asdict(found)))
             if time.monotonic() - written > FLUSH_SECONDS:
@@ -127,6 +143,26 @@ def _measure_all(
             if progress is not None:
                 progress(len(measured), len(rows))
     return measured
+
+
+def _ask(
+    rows: Rows,
+    measured: list[Measures],
+    folder: Path,
+    jury: Jury | None,
+    checks: Mapping[str, Check],
+    progress: Callable[[int, int], None] | None,
+) -> Judged:
+    """A judge's scores, where one of the checks wants them."""
+    if not any(name in checks for name in SCORES):
+        return Judged({}, {})
+    sound = [one.figures["decodes"] == 0 for one in measured]
+
+    def update(done: int) -> None:
+        if progress is not None:
+            progress(done, len(rows))
+
+    return judge_rows(rows, sound, folder, jury, update)
 
 
 def _measured(path: Path, key: str, most: int) -> list[Measures]:
@@ -151,7 +187,11 @@ def _whole(path: Path, lines: int) -> int:
 
 
 def _judge(
-    rows: Rows, measured: list[Measures], benchmark: Sequence[str], checks: Mapping[str, Check]
+    rows: Rows,
+    measured: list[Measures],
+    benchmark: Sequence[str],
+    checks: Mapping[str, Check],
+    told: Judged,
 ) -> list[dict[str, Finding]]:
     def limit(name: str, otherwise: float) -> float:
         return checks[name].limit if name in checks else otherwise
@@ -168,19 +208,22 @@ def _judge(
     findings = []
     for number, one in enumerate(measured):
         figures, why = dict(one.figures), dict(one.why)
+        if (said := told.scores.get(number)) is not None:
+            figures |= said.scores
+            why |= dict.fromkeys(said.scores, said.why)
         if near := pictures[number]:
             figures["new_picture"] = near[0]
             why["new_picture"] = f"like row {near[1]}"
         if (place := places.get(number)) is not None:
-            told = known.nearest(words[place], place)
-            figures["new_prompt"] = round(told[0], 3) if told else 0.0
-            if told:
-                why["new_prompt"] = f"like row {prompts[told[1]]}"
+            like = known.nearest(words[place], place)
+            figures["new_prompt"] = round(like[0], 3) if like else 0.0
+            if like:
+                why["new_prompt"] = f"like row {prompts[like[1]]}"
             if benchmark:
-                told = benchmarks.nearest(words[place])
-                figures["not_in_benchmark"] = round(told[0], 3) if told else 0.0
-                if told:
-                    why["not_in_benchmark"] = f"like {benchmark[told[1]]!r}"
+                like = benchmarks.nearest(words[place])
+                figures["not_in_benchmark"] = round(like[0], 3) if like else 0.0
+                if like:
+                    why["not_in_benchmark"] = f"like {benchmark[like[1]]!r}"
         findings.append(
             {
                 name: _finding(check, figure, why.get(name, ""))

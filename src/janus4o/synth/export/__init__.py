@@ -17,11 +17,20 @@ from janus4o.records import Row
 from janus4o.rows import CROISSANT_FILE, FAMILIES, Rows, open_rows
 from janus4o.synth.checking.registry import Finding
 from janus4o.synth.checking.run import read_checks
-from janus4o.synth.export import card, croissant, figures, folder, parquet, sharegpt, webdataset
+from janus4o.synth.export import (
+    card,
+    croissant,
+    figures,
+    folder,
+    pairs,
+    parquet,
+    sharegpt,
+    webdataset,
+)
 from janus4o.synth.export.parts import Part
 
-Form = Literal["sharegpt", "parquet", "webdataset"]
-FORMS = {"sharegpt": sharegpt, "parquet": parquet, "webdataset": webdataset}
+Form = Literal["sharegpt", "parquet", "webdataset", "pairs"]
+FORMS = {"sharegpt": sharegpt, "parquet": parquet, "webdataset": webdataset, "pairs": pairs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,8 @@ def export(
         part_bytes: a part is closed when it holds this much; default what suits the form.
 
     Raises:
-        DataError: `source` holds no data set, `out` holds something else, or no row passed.
+        DataError: `source` holds no data set, `out` holds something else, no row passed, or no row has a
+            rejected picture to make a pair with.
         FolderBusy: another process writes to `out`.
         Refused: a package is missing.
     """
@@ -66,6 +76,8 @@ def export(
     ):
         raise DataError(f"{str(out)!r} is the data set itself", "give another folder")
     chosen = _chosen(rows, Path(source), passed)
+    if form == "pairs":
+        chosen = pairs.of(chosen, source)
     layout = FORMS[form]
     limit = part_bytes or layout.PART_BYTES
     making = card.read_making(Path(source))
@@ -76,7 +88,7 @@ def export(
         counts: dict[str, int] = {}
         for family in FAMILIES:
             members = [row for row in chosen if row.is_edit == (family == FAMILIES[1])]
-            counts[family] = len(members)
+            counts[family] = sum(map(pairs.number, members)) if form == "pairs" else len(members)
             parts[family] = layout.write(rows, members, out, family, provenance, limit)
         drawn = figures.draw(chosen, making.targets)
         if drawn:
@@ -87,7 +99,8 @@ def export(
         problems = len(rows.problems)
         text = card.write(chosen, making, form, parts, list(drawn), problems, portrayed)
         files.write_atomic(out / folder.CARD_FILE, folder.marked(text))
-        words = f"{sum(counts.values()):,} synthetic rows for generating and editing pictures"
+        things = "preference pairs" if form == "pairs" else "synthetic rows"
+        words = f"{sum(counts.values()):,} {things} for generating and editing pictures"
         listing = croissant.describe(making.name, form, parts, words, provenance)
         files.write_atomic(out / CROISSANT_FILE, listing)
     pieces = {f: sum(not one.name.endswith(".json") for one in made) for f, made in parts.items()}

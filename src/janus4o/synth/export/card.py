@@ -154,6 +154,8 @@ def write(
         if made is None:
             continue
         models.update([(made.writer, "writer"), (made.painter, "painter")])
+        if made.judge:
+            models[made.judge, "judge"] += 1
         if len(requests) < MOST_REQUESTS:
             requests.setdefault(", ".join(made.templates) or made.pipeline, made.write_prompt)
         checks.update(check for check, said in made.checks.items() if _passed(said))
@@ -216,7 +218,12 @@ def _span(names: Sequence[str]) -> list[str]:
 
 
 def _pattern(family: str, form: str) -> str:
-    ending = {"sharegpt": ".json", "parquet": "-*.parquet", "webdataset": "-*.tar"}[form]
+    ending = {
+        "sharegpt": ".json",
+        "parquet": "-*.parquet",
+        "webdataset": "-*.tar",
+        "pairs": "-*.parquet",
+    }[form]
     return f"{family}{ending}"
 
 

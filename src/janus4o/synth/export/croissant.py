@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from janus4o.synth.export import pairs
 from janus4o.synth.export.parts import Part
 
 KINDS = {
@@ -15,6 +16,8 @@ KINDS = {
     ".tar": "application/x-tar",
     ".json": "application/json",
 }
+TABLES = ("parquet", "pairs")
+"""Forms that are Parquet files."""
 CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -44,7 +47,7 @@ def describe(
     """The file's content; the same parts give the same bytes.
 
     Args:
-        form: "sharegpt", "parquet" or "webdataset".
+        form: "sharegpt", "parquet", "webdataset" or "pairs".
         parts: family → its files.
     """
     sets: list[dict[str, Any]] = []
@@ -54,7 +57,7 @@ def describe(
         if form == "webdataset" or not files:
             continue
         where = {"fileObject": {"@id": f"{family}.json"}}
-        if form == "parquet":
+        if form in TABLES:
             group = f"{family}-files"
             where = {"fileSet": {"@id": group}}
             sets.append(
@@ -98,6 +101,10 @@ def _file(part: Part) -> dict[str, Any]:
 
 def _columns(family: str, form: str, provenance: bool) -> list[tuple[str, str, bool]]:
     """(name, type, repeated) of what a row has."""
+    if form == "pairs":
+        types = {"text": "sc:Text", "picture": "sc:ImageObject", "pictures": "sc:ImageObject"}
+        named = pairs.columns(family, provenance)
+        return [(name, types[kind], kind == "pictures") for name, kind in named]
     picture = "sc:ImageObject" if form == "parquet" else "sc:Text"
     found = [("input_prompt", "sc:Text", False)]
     if family != "text_to_image":
@@ -112,7 +119,7 @@ def _field(
     family: str, column: str, kind: str, repeated: bool, form: str, where: dict[str, Any]
 ) -> dict[str, Any]:
     source = dict(where)
-    if form == "parquet":
+    if form in TABLES:
         source["extract"] = {"column": column}
         if kind == "sc:ImageObject":
             source["transform"] = {"jsonPath": "bytes"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,12 @@ GROUP_ROWS = 1000
 """Rows of a group at most: viewers of the hub read a group to show a page."""
 
 
+PICTURES = ("input_image", "output_image", "chosen", "rejected")
+"""Columns that hold pictures."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
     """One row as it is written; `size` counts the bytes of its pictures."""
 
     values: dict[str, Any] = field(repr=False)
@@ -36,23 +40,31 @@ def write(
     """Writes one family; the pictures of a row are stored with it, however many others share them."""
     schema = schema_of(family, provenance)
 
-    def lines() -> Iterator[_Line]:
+    def lines() -> Iterator[Line]:
         for number, row in enumerate(members):
-            output = _picture(rows.read(row.output_image), f"{number:06d}.output")
+            output = picture(rows.read(row.output_image), f"{number:06d}.output")
             sources = [
-                _picture(rows.read(name), f"{number:06d}.input_{place}")
+                picture(rows.read(name), f"{number:06d}.input_{place}")
                 for place, name in enumerate(row.input_image)
             ]
             size = sum(len(one["bytes"]) for one in (*sources, output))
             values = {**row.to_json(), "input_image": sources, "output_image": output}
             if made := values.get("provenance"):
                 values["provenance"] = json.dumps(made, ensure_ascii=False)
-            yield _Line(values, size)
+            yield Line(values, size)
+
+    return write_tables(out, family, schema, part_bytes, lines())
+
+
+def write_tables(
+    out: Path, family: str, schema: Any, part_bytes: int, lines: Iterable[Line]
+) -> list[Part]:
+    """Writes lines of a schema into as many files as it takes."""
 
     def sink(file: Hashed) -> _Table:
         return _Table(file, schema)
 
-    return write_parts(out, f"{family}-{{:05d}}.parquet", part_bytes, sink, lines())
+    return write_parts(out, f"{family}-{{:05d}}.parquet", part_bytes, sink, lines)
 
 
 class _Table:
@@ -60,7 +72,7 @@ class _Table:
 
     def __init__(self, file: Hashed, schema: Any) -> None:
         self._file, self._schema = file, schema
-        pictures = [name for name in ("input_image", "output_image") if name in schema.names]
+        pictures = [name for name in PICTURES if name in schema.names]
         others = [name for name in schema.names if name not in pictures]
         self._writer = library().ParquetWriter(
             file,
@@ -77,7 +89,7 @@ class _Table:
     def size(self) -> int:
         return self._file.size + self._held
 
-    def add(self, item: _Line) -> None:
+    def add(self, item: Line) -> None:
         self._waiting.append(item.values)
         self._held += item.size
         if self._held >= GROUP_BYTES or len(self._waiting) >= GROUP_ROWS:
@@ -106,21 +118,27 @@ class _Table:
 
 def schema_of(family: str, provenance: bool) -> Any:
     """The columns, with what `datasets` needs to know to give pictures instead of bytes."""
+    texts, one, many, sizes = "text", "picture", "pictures", "size"
+    columns = [("input_prompt", texts)]
+    if family != "text_to_image":
+        columns += [("input_image", many), ("input_image_resolution", sizes)]
+    columns += [("output_image", one), ("output_image_resolution", sizes)]
+    return schema_with([*columns, *([("provenance", texts)] if provenance else [])])
+
+
+def schema_with(named: Sequence[tuple[str, str]]) -> Any:
+    """A schema of columns of these kinds: "text", "picture", "pictures" or "size"."""
     import pyarrow as pa
 
-    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    pair = pa.list_(pa.int32())
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     text, sized = {"dtype": "string", "_type": "Value"}, {"dtype": "int32", "_type": "Value"}
-    columns: list[tuple[str, Any, dict[str, Any]]] = [("input_prompt", pa.string(), text)]
-    resolution = {"feature": sized, "_type": "Sequence"}
-    if family != "text_to_image":
-        images = {"feature": {"_type": "Image"}, "_type": "Sequence"}
-        columns.append(("input_image", pa.list_(picture), images))
-        columns.append(("input_image_resolution", pair, resolution))
-    columns.append(("output_image", picture, {"_type": "Image"}))
-    columns.append(("output_image_resolution", pair, resolution))
-    if provenance:
-        columns.append(("provenance", pa.string(), text))
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
+        "text": (pa.string(), text),
+        "picture": (image, {"_type": "Image"}),
+        "pictures": (pa.list_(image), {"feature": {"_type": "Image"}, "_type": "Sequence"}),
+        "size": (pa.list_(pa.int32()), {"feature": sized, "_type": "Sequence"}),
+    }
+    columns = [(name, *kinds[kind]) for name, kind in named]
     told = {"info": {"features": {name: feature for name, _, feature in columns}}}
     return pa.schema(
         [(name, kind) for name, kind, _ in columns],
@@ -128,5 +146,5 @@ def schema_of(family: str, provenance: bool) -> Any:
     )
 
 
-def _picture(data: bytes, name: str) -> dict[str, Any]:
+def picture(data: bytes, name: str) -> dict[str, Any]:
     return {"bytes": data, "path": f"{name}.{kind_of(data)}"}

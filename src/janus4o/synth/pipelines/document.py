@@ -10,8 +10,8 @@ from janus4o.records import Provenance, Row
 from janus4o.synth import documents, writing
 from janus4o.synth.attributes import draw_share
 from janus4o.synth.calls import Calls
-from janus4o.synth.checks import check_not_flat, check_picture
 from janus4o.synth.documents import CATEGORIES, Content, Template
+from janus4o.synth.pipelines import painting, prompt_first
 from janus4o.synth.sample import Sample, State
 from janus4o.synth.schedule import Page
 from janus4o.synth.setting import Setting
@@ -36,15 +36,12 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     calls.reach(State.WRITTEN)
     kind = template.value.type
     prompt = documents.merge(template.value, content.value, font)
-    painted = await calls.paint("paint", prompt)
-    calls.reach(State.PAINTED)
-    pixels = check_picture(painted.picture.data, setting.exact_size)
-    check_not_flat(pixels)
-    setting.inspector.check_caption(prompt, pixels)
+    passed = ("decodes", "size", "not_flat", "shows_prompt")
+    kept = await painting.paint(calls, setting, prompt, prompt_first.looker(setting), passed)
     return Row(
-        input_prompt=prompt,
-        output_image=painted.name,
-        output_image_resolution=(pixels.shape[1], pixels.shape[0]),
+        input_prompt=kept.prompt,
+        output_image=kept.painted.name,
+        output_image_resolution=kept.resolution,
         provenance=Provenance(
             id=sample.id,
             pipeline=sample.pipeline.value,
@@ -58,10 +55,13 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
             },
             write_prompt=asked_content,
             writer=template.model,
-            painter=painted.model,
+            painter=kept.painted.model,
             seed=sample.seed,
-            checks=dict.fromkeys(("decodes", "size", "not_flat", "shows_prompt"), True),
-            templates=setting.prompts.stamps(f"document_{kind}", "document_template"),
+            templates={
+                **setting.prompts.stamps(f"document_{kind}", "document_template"),
+                **kept.stamps,
+            },
+            **kept.told,
         ),
     )
 

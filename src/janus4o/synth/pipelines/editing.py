@@ -27,10 +27,9 @@ from janus4o.synth.checks import (
     check_changed,
     check_not_flat,
     check_original,
-    check_picture,
 )
 from janus4o.synth.forms import SENTENCE, TEXT
-from janus4o.synth.pipelines import prompt_first
+from janus4o.synth.pipelines import painting, prompt_first
 from janus4o.synth.sample import TURNS, Pipeline, Rejected, Sample, State
 from janus4o.synth.schedule import Task
 from janus4o.synth.setting import Setting
@@ -82,19 +81,22 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     written = await writing.write(calls, setting, "write", asked, brief.shown, form)
     calls.reach(State.WRITTEN)
     given = tuple(source.picture for source in brief.sources)
-    painted = await calls.paint("paint", written.text, given)
-    calls.reach(State.PAINTED)
-    pixels, source = check_picture(painted.picture.data, setting.exact_size), brief.sources[0]
-    if not setting.inspector.exact:  # where it is, an emptied picture is known to be right
-        check_not_flat(pixels)
-    check_changed(source.pixels, pixels)
-    setting.inspector.check_edit(source.pixels, written.text, pixels)
+    source = brief.sources[0]
+
+    def look(text: str, pixels: Pixels) -> None:
+        if not setting.inspector.exact:  # where it is, an emptied picture is known to be right
+            check_not_flat(pixels)
+        check_changed(source.pixels, pixels)
+        setting.inspector.check_edit(source.pixels, text, pixels)
+
+    passed = ("decodes", "size", "changed", "does_edit")
+    kept = await painting.paint(calls, setting, written.text, look, passed, given)
     return Row(
-        input_prompt=written.text,
+        input_prompt=kept.prompt,
         input_image=tuple(one.name or calls.keep(one.picture.data) for one in brief.sources),
         input_image_resolution=(source.pixels.shape[1], source.pixels.shape[0]),
-        output_image=painted.name,
-        output_image_resolution=(pixels.shape[1], pixels.shape[0]),
+        output_image=kept.painted.name,
+        output_image_resolution=kept.resolution,
         provenance=Provenance(
             id=sample.id,
             pipeline=Pipeline.EDITING.value,
@@ -102,10 +104,10 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
             attributes={**brief.told, **({"turn": turn} if turn > 1 else {})},
             write_prompt=asked,
             writer=written.model,
-            painter=painted.model,
+            painter=kept.painted.model,
             seed=sample.seed,
-            checks=dict.fromkeys(("decodes", "size", "changed", "does_edit"), True),
-            templates=setting.stamps(brief.template),
+            templates={**setting.stamps(brief.template), **kept.stamps},
+            **kept.told,
         ),
     )
 

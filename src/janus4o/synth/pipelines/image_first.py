@@ -6,12 +6,15 @@ painted anew: `keep` says which, and every row says which it is.
 
 from __future__ import annotations
 
+from typing import Any
+
 from janus4o.errors import Refused
 from janus4o.records import Provenance, Row
 from janus4o.synth import writing
 from janus4o.synth.calls import Calls
-from janus4o.synth.checks import check_not_flat, check_original, check_picture
+from janus4o.synth.checks import check_not_flat, check_original
 from janus4o.synth.forms import SENTENCE
+from janus4o.synth.pipelines import painting, prompt_first
 from janus4o.synth.sample import Sample, State
 from janus4o.synth.setting import Setting
 
@@ -41,19 +44,19 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
     asked = setting.prompts.fill("image_first")
     written = await writing.write(calls, setting, "write", asked, (picture,), SENTENCE)
     calls.reach(State.WRITTEN)
-    checks = ["decodes", "not_flat"]
+    passed: tuple[str, ...] = ("decodes", "not_flat")
+    told: dict[str, Any] = {"checks": dict.fromkeys(passed, True)}
+    prompt, stamps = written.text, setting.prompts.stamps("image_first")
     if regenerates:
-        painted = await calls.paint("paint", written.text)
-        calls.reach(State.PAINTED)
-        pixels = check_picture(painted.picture.data, setting.exact_size)
-        check_not_flat(pixels)
-        setting.inspector.check_caption(written.text, pixels)
-        name, painter = painted.name, painted.model
-        checks += ["size", "shows_prompt"]
+        passed = (*passed, "size", "shows_prompt")
+        look = prompt_first.looker(setting)
+        kept = await painting.paint(calls, setting, prompt, look, passed)
+        prompt, name, painter = kept.prompt, kept.painted.name, kept.painted.model
+        pixels, told, stamps = kept.pixels, kept.told, {**stamps, **kept.stamps}
     else:
         name, painter = calls.keep(picture.data), ""
     return Row(
-        input_prompt=written.text,
+        input_prompt=prompt,
         output_image=name,
         output_image_resolution=(pixels.shape[1], pixels.shape[0]),
         provenance=Provenance(
@@ -68,7 +71,7 @@ async def make(sample: Sample, calls: Calls, setting: Setting) -> Row:
             writer=written.model,
             painter=painter,
             seed=sample.seed,
-            checks=dict.fromkeys(checks, True),
-            templates=setting.prompts.stamps("image_first"),
+            templates=stamps,
+            **told,
         ),
     )

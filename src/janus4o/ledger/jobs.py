@@ -1,5 +1,5 @@
-"""Calls to a judge or a painter for an evaluation: the same ledger, limits, budget and patience as
-synthesis has.
+"""Calls that belong to no sample: to a judge of a data set, and to a judge or painter of an evaluation.
+They have the same journal, limits, budget and patience as synthesis has.
 
 A ledger is a folder. Its journal has a line for every call, and every answer under a hash of all that
 was sent: a run that is stopped goes on where it was, a second run asks only what has no answer, and
