@@ -91,9 +91,10 @@ def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
     from janus4o.errors import BudgetStop, Interrupted, Refused
     from janus4o.files import lock
     from janus4o.synth.runner import run
+    from janus4o.synth.shared import is_shared
 
     staff = hire(recipe)
-    with lock(recipe.folder):
+    with lock(recipe.folder, shared=is_shared(recipe.folder, recipe.store)):
         try:
             with console.progress(None, "synth", "rows") as progress:
 
@@ -136,6 +137,7 @@ def _sum_up(recipe: Recipe, staff: Staff) -> None:
     path = recipe.folder / SYNTHESIS_FILE
     setting = setting_of(recipe, staff.painter, staff.inspector)
     found = {"targets": targets(setting), **status(recipe.folder).to_json()}
+    del found["workers"]  # those of now
     data = (json.dumps(found, indent=2) + "\n").encode()
     if not path.is_file() or path.read_bytes() != data:
         write_atomic(path, data)
