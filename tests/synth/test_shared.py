@@ -47,7 +47,7 @@ def result(folder: Path) -> tuple[bytes, dict[str, bytes]]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers that are soon missed."""
-    monkeypatch.setattr(workers, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(workers, "LEASE_SECONDS", 1.5)
     monkeypatch.setattr(workers, "BEAT_SECONDS", 0.2)
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(calling, "FIRST_PAUSE", 0.0)
@@ -100,10 +100,10 @@ def asked_twice(folder: Path) -> int:
 def test_four_workers_make_the_data_set_of_one(
     tmp_path: Path, make_recipe: Make, teacher: type, postgres: str, shares: str, quick: None
 ) -> None:
-    synthesis = {"shares": shares, "editing": {"count": 15, "sources": "rows"}}
-    alone, kinds = make_recipe(30, **synthesis), {"few": 2 if shares == "drawn" else 9}
+    synthesis = {"shares": shares, "editing": {"count": 8, "sources": "rows"}}
+    alone, kinds = make_recipe(15, **synthesis), {"few": 2 if shares == "drawn" else 9}
     run(alone, tmp_path / "alone", *(teacher(**kinds) for _ in "wp"))
-    together = make_recipe(30, **synthesis, store=postgres)
+    together = make_recipe(15, **synthesis, store=postgres)
     slow = taking_time(teacher, 0.002)
     folder = tmp_path / "together"
     pids = [start(lambda: run(together, folder, *(slow(**kinds) for _ in "wp"))) for _ in "1234"]
@@ -179,28 +179,24 @@ def test_kills_of_workers_change_nothing(
 ) -> None:
     run(make_recipe(40, 20), tmp_path / "alone", teacher(), teacher())
     recipe = make_recipe(40, 20, store=postgres)
-    kill_workers(tmp_path / "together", recipe, teacher, 5, 0.02, seed=1)
+    kill_workers(tmp_path / "together", recipe, teacher, 4, 0.02, seed=1)
     assert result(tmp_path / "together") == result(tmp_path / "alone")
     assert decided_twice(tmp_path / "together") == 0
     assert status(tmp_path / "together").workers == []
 
 
 @pytest.mark.stress
+@pytest.mark.parametrize("seed", range(4))
 def test_a_hundred_kills_of_workers_change_nothing(
-    tmp_path: Path, make_recipe: Make, teacher: type, postgres: str
+    tmp_path: Path, make_recipe: Make, teacher: type, postgres: str, seed: int
 ) -> None:
     """With leases as they are shipped: the samples of the dead are free within a minute."""
     run(make_recipe(600, 300), tmp_path / "alone", teacher(), teacher())
-    expected = result(tmp_path / "alone")
-    longest = 0.0
-    for seed in range(4):
-        folder = tmp_path / str(seed)
-        recipe = make_recipe(600, 300, store=postgres)
-        took = kill_workers(folder, recipe, teacher, 25, 0.05, seed)
-        longest = max(longest, took)
-        assert result(folder) == expected
-        assert decided_twice(folder) == 0
-    print(f"100 kills, the longest lease of a dead worker {longest:.1f} s")
+    recipe = make_recipe(600, 300, store=postgres)
+    longest = kill_workers(tmp_path / "together", recipe, teacher, 25, 0.05, seed)
+    assert result(tmp_path / "together") == result(tmp_path / "alone")
+    assert decided_twice(tmp_path / "together") == 0
+    print(f"25 kills; a dead worker's samples were free after at most {longest:.1f} s")
     assert longest < 60
 
 
@@ -261,15 +257,15 @@ def test_workers_together_spend_no_more_than_the_budget(
     def work() -> None:
         run(recipe, tmp_path, *(Sold(name="sold", cost_usd=0.01) for _ in "wp"))
 
-    recipe = make_recipe(200, 100, budget_usd=0.6, store=postgres)
+    recipe = make_recipe(100, 50, budget_usd=0.3, store=postgres)
     pids = [start(work) for _ in "1234"]
     while not has_tables(tmp_path) or status(tmp_path).spend.cost_usd < 0.1:
         time.sleep(0.02)
     os.kill(pids[0], signal.SIGKILL)
     assert [wait(pid) for pid in pids[1:]] == [5, 5, 5]
     spend = status(tmp_path).spend
-    assert spend.cost_usd + spend.uncertain_usd <= 0.6 + 1e-9
-    assert spend.cost_usd + spend.uncertain_usd > 0.6 - 0.03
+    assert spend.cost_usd + spend.uncertain_usd <= 0.3 + 1e-9
+    assert spend.cost_usd + spend.uncertain_usd > 0.3 - 0.03
     assert asked_twice(tmp_path) == 0
 
 
@@ -282,7 +278,6 @@ def test_a_sample_that_failed_is_tried_again_by_the_next_run(
         failed = Counter(status(folder).reasons)
         run(recipe, folder, teacher(), teacher())
         assert failed["failed: sketch-fake"] > 0
-        assert status(folder).reasons == status(folder).reasons
         return failed
 
     assert finish(tmp_path / "a") == finish(tmp_path / "b", store=postgres)
@@ -326,7 +321,7 @@ def test_two_folders_in_one_database_know_nothing_of_each_other(
     tmp_path: Path, make_recipe: Make, teacher: type, postgres: str
 ) -> None:
     run(make_recipe(3, 0, store=postgres), tmp_path / "a", teacher(), teacher())
-    run(make_recipe(5, 0, seed=1, store=postgres), tmp_path / "b", teacher(), teacher())
+    run(make_recipe(5, 0, world="rich", store=postgres), tmp_path / "b", teacher(), teacher())
     assert (len(open_rows(tmp_path / "a")), len(open_rows(tmp_path / "b"))) == (3, 5)
 
 
@@ -342,6 +337,7 @@ def synth(folder: Path, store: str, capfd: pytest.CaptureFixture[str]) -> tuple[
     code = main(["synth", str(recipe)])
     lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("synth")]
     assert len(lines) == 1, lines
+
     return code, lines[0]
 
 

@@ -27,9 +27,11 @@ PLACE_NAME = "store.json"
 OLDEST = 12
 """The first major version of PostgreSQL that is known to do."""
 CONNECT_SECONDS = 10
-SILENT_SECONDS = 20
-"""How long a worker may keep others waiting in the middle of a transaction before the server ends it: one
-that was suspended must not hold up the rest."""
+SILENT_SECONDS = 60
+"""How long a worker may do nothing in the middle of a transaction before the server ends it: one that was
+suspended must not hold up the rest."""
+WAIT_SECONDS = 300
+"""How long one waits for another before it gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ def open_postgres(url: str, schema: str) -> Engine:
             "keepalives_idle": CONNECT_SECONDS,
             "tcp_user_timeout": 1000 * SILENT_SECONDS,
             "application_name": "janus4o",
-            "options": f"-csearch_path={schema} -cidle_in_transaction_session_timeout={SILENT_SECONDS}s",
+            "options": f"-csearch_path={schema} -clock_timeout={WAIT_SECONDS}s "
+            f"-cidle_in_transaction_session_timeout={SILENT_SECONDS}s",
         },
     )
 

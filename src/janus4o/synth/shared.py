@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Engine,
+    MetaData,
     Table,
     bindparam,
     exists,
@@ -164,12 +165,7 @@ class SharedStore(Store):
         with self._engine.begin() as connection:
             for table in METADATA.sorted_tables:
                 columns = [column.name for column in table.columns]
-                copied = Table(
-                    table.name,
-                    METADATA.__class__(),
-                    *(c.copy() for c in table.columns),
-                    schema=place.schema,
-                )
+                copied = table.to_metadata(MetaData(), schema=place.schema)
                 connection.execute(insert(copied).from_select(columns, select(table)))
             for table in (journal.ATTEMPTS, journal.SENT):
                 last = func.coalesce(select(func.max(table.c.number)).scalar_subquery(), 0)

@@ -214,8 +214,9 @@ class Store:
         query = select(SAMPLES).where(SAMPLES.c.pipeline == pipeline.value)
         with self._engine.connect() as connection:
             some = connection.execution_options(yield_per=AT_ONCE)
-            for row in some.execute(query.order_by(SAMPLES.c.number)).mappings():
-                yield to_standing(row)
+            with some.execute(query.order_by(SAMPLES.c.number)) as found:
+                for row in found.mappings():
+                    yield to_standing(row)
 
     def update(self, standing: Standing) -> None:
         """Notes where a sample is; durable with the next flush."""
