@@ -98,17 +98,13 @@ def test_every_path_is_on_the_sheet(bench: Bench, root: Path, tmp_path: Path) ->
         assert 10_000 < sheet.stat().st_size < 200_000
 
 
-def test_the_ablation_has_a_row_for_every_variant(root: Path, tmp_path: Path) -> None:
+def test_the_ablation_has_a_row_for_every_variant(bench: Bench, tmp_path: Path) -> None:
     """Cropping takes off again what widening put on: both references learn from the same pixels."""
-    words = [sys.executable, "benchmarks/ablation.py", "--folder", str(tmp_path), "--seeds", "1"]
-    words += ["--rows", "24", "--steps", "1", "--batch", "4", "--per-task", "1", "--workers", "1"]
-    done = subprocess.run(
-        [*words, "--variants", "corrected", "crop"],
-        cwd=root, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    words = ["--folder", tmp_path, "--seeds", 1, "--rows", 24, "--steps", 1, "--batch", 4]
+    words += ["--per-task", 1, "--workers", 1, "--variants", "corrected", "crop"]
+    said = bench("ablation", *words)
     table = (tmp_path / "table.md").read_text("utf-8")
-    assert table.strip() in done.stdout
+    assert table.strip() in said
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     assert [row[0] for row in rows] == ["corrected", "crop"]
     assert rows[0][2:] == rows[1][2:]

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import shlex
 import shutil
 import socket
@@ -28,6 +29,8 @@ LOCK_NAME = ".lock"
 UNFINISHED = ".part"
 """How the names of files and folders end that are being written; they start with a dot."""
 _numbers = itertools.count()
+_process = secrets.token_hex(3)
+"""With the process id, tells apart processes of machines that share a folder."""
 
 
 def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None:
@@ -40,7 +43,7 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
     """
     # Plain strings: this is called once per picture, and Path objects cost more than the write.
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name[:40]}.{os.getpid()}-{next(_numbers)}{UNFINISHED}")
+    temporary = os.path.join(folder, _half_name(name))
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -60,7 +63,7 @@ def write_atomic(path: str | Path, data: bytes, *, durable: bool = True) -> None
 def writing(path: str | Path) -> Iterator[IO[bytes]]:
     """A file to be filled bit by bit that replaces `path`, durably, once the block has ended well."""
     path = Path(path)
-    half = path.with_name(f".{path.name[:40]}.{os.getpid()}-{next(_numbers)}{UNFINISHED}")
+    half = path.with_name(_half_name(path.name))
     try:
         with half.open("wb") as file:
             yield file
@@ -71,6 +74,10 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
             half.unlink()
         raise
     sync_folder(path.parent)
+
+
+def _half_name(name: str) -> str:
+    return f".{name[:40]}.{os.getpid()}-{_process}-{next(_numbers)}{UNFINISHED}"
 
 
 def sync_file(file: IO[Any]) -> None:
@@ -175,21 +182,23 @@ def explain(error: BaseException | None) -> Janus4oError | None:
 @dataclass(slots=True)
 class _Held:
     handle: int
-    owner: tuple[int, int]
     depth: int
 
 
-_held: dict[Path, _Held] = {}
+_held: dict[tuple[Path, tuple[int, int]], _Held] = {}
 _guard = threading.Lock()
 
 
 @contextlib.contextmanager
-def lock(folder: str | Path) -> Iterator[None]:
+def lock(folder: str | Path, *, shared: bool = False) -> Iterator[None]:
     """Holds a run folder, made if absent, for this thread of this process.
 
     The kernel drops the lock with its holder, so a killed run leaves none behind; what it had
     half-written is swept away by the next holder. The same thread may hold a folder more than once
     (`run` holds it while its stages do).
+
+    Args:
+        shared: together with others who hold it in the same way: workers of one run.
 
     Raises:
         FolderBusy: another process or thread holds it; says which.
@@ -198,28 +207,34 @@ def lock(folder: str | Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with _guard:
         owner = os.getpid(), threading.get_ident()  # a forked child is another owner
-        held = _held.get(folder)
-        if held is not None and held.owner == owner:
+        held = _held.get((folder, owner))
+        if held is not None:
             held.depth += 1
         else:
-            held = _Held(_take(folder), owner, 1)
-            _held[folder] = held
+            held = _Held(_take(folder, shared), 1)
+            _held[folder, owner] = held
     try:
         yield
     finally:
         with _guard:
             held.depth -= 1
             if held.depth == 0:
-                del _held[folder]
-                # Emptied, not deleted: a deleted file could be locked by two owners at once.
-                os.ftruncate(held.handle, 0)
+                del _held[folder, owner]
+                if not shared:
+                    # Emptied, not deleted: a deleted file could be locked by two owners at once.
+                    os.ftruncate(held.handle, 0)
                 os.close(held.handle)
 
 
-def _take(folder: Path) -> int:
+def _take(folder: Path, shared: bool) -> int:
     handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        if shared:
+            # None of them knows whether it is the last: who next holds the folder alone will sweep.
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps({"shared": True}).encode(), 0)
+            return handle
         if os.fstat(handle).st_size:  # its last holder never came to empty it
             sweep(folder)
         owner = {
@@ -245,6 +260,8 @@ def _take(folder: Path) -> int:
 def _describe(content: bytes) -> str:
     try:
         owner = json.loads(content)
+        if owner.get("shared"):
+            return "workers of its run"
         return (
             f"process {owner['pid']} on {owner['host']} since {owner['since']}: {owner['command']}"
         )

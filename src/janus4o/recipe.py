@@ -12,6 +12,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from pydantic import (
@@ -513,12 +514,27 @@ class Recipe(_Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     seed: int = 0
     output: str | None = Field(None, description="run folder; default runs/<name>")
+    store: str | None = Field(
+        None,
+        pattern=r"^postgres(ql)?://\S+$",
+        description="postgresql://user@host/database that several workers share, which also share "
+        "the run folder; None is a file in the run folder. A password comes from PGPASSWORD or "
+        "~/.pgpass, never from here",
+    )
     teachers: Teachers = Teachers()
     synthesis: Synthesis = Synthesis()
     checks: Checks = Checks()
     model: Model = Model()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+
+    @field_validator("store")
+    @classmethod
+    def _no_password(cls, value: str | None) -> str | None:
+        given = urlsplit(value or "")
+        if given.password or "password" in parse_qs(given.query):
+            raise ValueError("must hold no password; export PGPASSWORD or use ~/.pgpass")
+        return value
 
     @model_validator(mode="after")
     def _somebody_rewrites(self) -> Recipe:
@@ -664,7 +680,8 @@ def check(kind: type[Checked], data: dict[str, Any], where: str) -> Checked:
             raise RecipeError(f"{where}: unknown key {key!r}", hint) from None
         if first["type"] == "missing":
             raise RecipeError(f"{where}: {key} is missing", "add this key") from None
-        given = repr(first.get("input")) if not key.endswith(".base_url") else "(not shown)"
+        hidden = key.endswith((".base_url", "store"))
+        given = "(not shown)" if hidden else repr(first.get("input"))
         given = given if len(given) <= 60 else given[:57] + "..."
         raise RecipeError(f"{where}: {key} = {given}: {first['msg']}", "correct this key") from None
 

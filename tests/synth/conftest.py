@@ -30,6 +30,7 @@ def recipe(t2i: int = 6, edits: int = 4, **synthesis: object) -> Recipe:
     return parse(
         {
             "name": "fake",
+            "store": synthesis.pop("store", None),
             "teachers": {"size": [SIZE, SIZE]},
             "synthesis": {
                 "text_to_image": {"count": t2i},

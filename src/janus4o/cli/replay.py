@@ -32,13 +32,17 @@ def command(
     from janus4o.errors import DataError
     from janus4o.recipe import load
     from janus4o.synth.replay import check_replayable, replay
-    from janus4o.synth.store import STORE_NAME
+    from janus4o.synth.shared import open_store
     from janus4o.teachers.recorded import RecordedTeacher
 
     check_replayable(run)
     recipe = load(run / "recipe.yaml")
     staff = hire(recipe, asking=False)
-    teacher = RecordedTeacher(run / STORE_NAME, run / "blobs", staff.painter.max_categories)
+    store = open_store(run)
+    try:
+        teacher = RecordedTeacher(run, store.attempts(), staff.painter.max_categories)
+    finally:
+        store.close()
     with ExitStack() as stack:
         if out is None:
             # Beside the run: pictures are as many again, and /tmp may be small.

@@ -53,14 +53,15 @@ def command(
     Reads only; safe beside a running command.
     """
     from janus4o.recipe import KEPT
+    from janus4o.synth.shared import has_store
     from janus4o.synth.status import status
-    from janus4o.synth.store import STORE_NAME
 
-    if not any((run / name).exists() for name in (KEPT, STORE_NAME, "dataset")):
+    if not has_store(run) and not any((run / name).exists() for name in (KEPT, "dataset")):
         raise DataError(f"{str(run)!r} is no run folder", "give one that `janus4o run` made")
-    found = status(run) if (run / STORE_NAME).is_file() else None
+    found = status(run) if has_store(run) else None
     stages, holder = look(run, found), holder_of(run)
-    next_step = advise(run, stages, holder)
+    working = [worker for worker in found.workers if worker.lives] if found else []
+    next_step = advise(run, stages, holder, len(working))
     if as_json:
         console.json(
             {
@@ -77,6 +78,9 @@ def command(
         _show_samples(found)
         _show_shares(found, run)
     _show_checks(run)
+    if found is not None and found.workers:
+        console.say()
+        _show_workers(found)
     console.say()
     if holder is not None:
         console.say(f"process {holder.pid} on {holder.host} works on it: {holder.command}")
@@ -113,6 +117,16 @@ def _show_samples(found: Status) -> None:
             f"{spend.uncertain:,} calls were sent, brought no answer and may have been billed: at "
             f"most ${spend.uncertain_usd:.2f} more; --json lists them"
         )
+
+
+def _show_workers(found: Status) -> None:
+    console.table(
+        ("worker", "process", "samples", ""),
+        [
+            (one.host, one.pid, one.leases, "" if one.lives else f"silent for {one.silent:.0f} s")
+            for one in found.workers
+        ],
+    )
 
 
 LAWS = {"prompt_first": "kind", "document": "document", "editing": "task"}
@@ -253,10 +267,16 @@ def holder_of(folder: Path) -> Holder | None:
     return holder
 
 
-def advise(folder: Path, stages: list[Stage], holder: Holder | None) -> str:
-    """What a tired person should do."""
+def advise(folder: Path, stages: list[Stage], holder: Holder | None, workers: int = 0) -> str:
+    """What a tired person should do.
+
+    Args:
+        workers: how many share the run and live.
+    """
     from janus4o.recipe import KEPT
 
+    if workers:
+        return f"wait; `janus4o synth {folder / KEPT}` on any machine adds a worker"
     if holder is not None:
         return f"wait, or stop it with `kill {holder.pid}`; it can be resumed"
     if all(stage.standing is Standing.DONE for stage in stages):

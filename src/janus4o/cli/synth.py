@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,12 +89,13 @@ def read_recipe(path: Path, overrides: list[str] | None, fork: Path | None) -> R
 def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
     """The stage itself, in the recipe's run folder."""
     from janus4o.cli.teachers import hire
-    from janus4o.errors import BudgetStop, Interrupted, Refused
+    from janus4o.errors import BudgetStop, Interrupted, Janus4oError, Refused
     from janus4o.files import lock
     from janus4o.synth.runner import run
+    from janus4o.synth.shared import is_shared
 
     staff = hire(recipe)
-    with lock(recipe.folder):
+    with lock(recipe.folder, shared=is_shared(recipe.folder, recipe.store)):
         try:
             with console.progress(None, "synth", "rows") as progress:
 
@@ -120,7 +122,8 @@ def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
                     limit=limit,
                 )
         except (BudgetStop, Interrupted, Refused):
-            _sum_up(recipe, staff)
+            with suppress(Janus4oError):  # where the store cannot be used, that is what is told
+                _sum_up(recipe, staff)
             raise
         _sum_up(recipe, staff)
     return outcome
@@ -131,12 +134,19 @@ def _sum_up(recipe: Recipe, staff: Staff) -> None:
     from janus4o.files import write_atomic
     from janus4o.report.evidence import SYNTHESIS_FILE
     from janus4o.synth.setting import setting_of
+    from janus4o.synth.shared import open_store
     from janus4o.synth.status import status
     from janus4o.synth.targets import targets
 
     path = recipe.folder / SYNTHESIS_FILE
     setting = setting_of(recipe, staff.painter, staff.inspector)
-    found = {"targets": targets(setting), **status(recipe.folder).to_json()}
-    data = (json.dumps(found, indent=2) + "\n").encode()
-    if not path.is_file() or path.read_bytes() != data:
-        write_atomic(path, data)
+    store = open_store(recipe.folder, recipe.store)
+    try:
+        with store.alone("summary"):
+            found = {"targets": targets(setting), **status(recipe.folder).to_json()}
+            del found["workers"]  # those of now
+            data = (json.dumps(found, indent=2) + "\n").encode()
+            if not path.is_file() or path.read_bytes() != data:
+                write_atomic(path, data)
+    finally:
+        store.close()

@@ -107,12 +107,13 @@ class Served:
     Args:
         who: is asked, in words.
         model: known from earlier runs.
-        note: keeps the model when it becomes known.
+        note: keeps the model when it becomes known, and returns the one that is kept: another
+            process may have been faster.
         remedy: of another model's answer.
     """
 
     def __init__(
-        self, who: str, remedy: str, model: str | None, note: Callable[[str], None]
+        self, who: str, remedy: str, model: str | None, note: Callable[[str], str]
     ) -> None:
         self._who, self._remedy, self._model, self._note = who, remedy, model, note
 
@@ -121,9 +122,9 @@ class Served:
         if isinstance(reply, Refusal) or not reply.model or reply.model == self._model:
             return
         if self._model is None and teacher.serves(reply.model):
-            self._model = reply.model
-            self._note(reply.model)
-            return
+            self._model = self._note(reply.model)
+            if self._model == reply.model:
+                return
         stop = Refused(
             f"{self._who} asked for as {teacher.name!r} answers as {reply.model!r}"
             + (f", not as {self._model!r} as before" if self._model else ""),
@@ -294,7 +295,7 @@ def _attempt(
         case None:
             status, text = "error", str(failure)
     if text is not None:  # a server may say anything, and the journal must be able to keep it
-        text = text.encode("utf-8", "backslashreplace").decode()
+        text = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
     return Attempt(
         question.sample, question.stage, question.request, status,
         reply.model if reply is not None else "", text, blob, usage, started, seconds,

@@ -170,7 +170,7 @@ class _Calls:
             # What may have been billed counts, or the limit would not be a hard one.
             Budget(manner.budget_usd, spend.cost_usd + spend.uncertain_usd),
             self._stopping,
-            Served("the model", remedy, models[-1] if models else None, lambda model: None),
+            Served("the model", remedy, models[-1] if models else None, lambda model: model),
             pace if self._priced else None,
         )
         self._under_way: dict[str, asyncio.Future[None]] = {}

@@ -170,8 +170,9 @@ def append(connection: Connection, attempts: Iterable[Attempt]) -> None:
 
 def attempts(connection: Connection) -> Iterator[Attempt]:
     """All attempts, oldest first."""
-    for row in connection.execute(select(ATTEMPTS).order_by(ATTEMPTS.c.number)).mappings():
-        yield _attempt(row)
+    with connection.execute(select(ATTEMPTS).order_by(ATTEMPTS.c.number)) as found:
+        for row in found.mappings():
+            yield _attempt(row)
 
 
 def attempts_of(
@@ -184,8 +185,9 @@ def attempts_of(
         .where(wanted)
         .order_by(order, ATTEMPTS.c.number)
     )
-    for row in connection.execute(query).mappings():
-        yield _attempt(row)
+    with connection.execute(query) as found:
+        for row in found.mappings():
+            yield _attempt(row)
 
 
 def spend(connection: Connection) -> Spend:

@@ -28,12 +28,15 @@ SHRINK = 0.7
 
 @dataclass(slots=True)
 class Call:
-    """What one call needs, when it was sent, and whether it still counts against the limits."""
+    """What one call needs, when it was sent, whether it still counts against the limits, and under
+    which number all workers of a run know it.
+    """
 
     images: int
     tokens: int
     sent: float = 0.0
     counts: bool = True
+    number: int = 0
 
 
 class Pace:
@@ -80,12 +83,8 @@ class Pace:
             while self.in_flight >= max(1, int(self.at_once)):
                 self._freed.clear()
                 await self._freed.wait()
-            while (wait := self._wait_for(call)) > 0:
+            while (wait := self._let_through(call)) > 0:
                 await self._sleep(wait)
-            call.sent = self._clock()
-            self._calls[id(call)] = call
-            self._used.images += images
-            self._used.tokens += tokens
             self.in_flight += 1
         try:
             yield call
@@ -121,6 +120,16 @@ class Pace:
         if call.sent >= self._complained:
             self._complained = now
             self.at_once = max(1.0, self.at_once * SHRINK)
+
+    def _let_through(self, call: Call) -> float:
+        """Counts this call as sent now; or seconds after which to ask again, where it must wait."""
+        if (wait := self._wait_for(call)) > 0:
+            return wait
+        call.sent = self._clock()
+        self._calls[id(call)] = call
+        self._used.images += call.images
+        self._used.tokens += call.tokens
+        return 0.0
 
     def _wait_for(self, call: Call) -> float:
         """Seconds until this call may be sent, as far as is known now."""

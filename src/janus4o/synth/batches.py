@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -102,6 +101,16 @@ class Desk:
         self._last = 0.0
         self._sender: asyncio.Task[None] | None = None
         self._results: dict[str, asyncio.Task[_Results | None]] = {}
+
+    def look_again(self) -> None:
+        """Takes over the batches of workers that are gone."""
+        known = set(self._batches)
+        for batch in self._store.batches():
+            if batch.role == self._role:
+                self._batches.setdefault(batch.token, batch)
+        for token, call in self._store.waiting():
+            if token in self._batches and token not in known:
+                self._out[call.request] = (token, call)
 
     def takes(self, request: str, asked: Asked) -> bool:
         """Is this request asked here: does it go into a batch, or is it out with one already?"""
@@ -274,13 +283,9 @@ class Desk:
     async def _fetch(self, file: str, path: Path) -> bool:
         """Writes a file of the server down; all of it or nothing."""
         self._folder.mkdir(exist_ok=True)
-        half = path.with_name(f".{path.name}{files.UNFINISHED}")
-        with half.open("wb") as out:
+        with files.writing(path) as out:
             async for part in self._teacher.fetch(file):
                 out.write(part)
-            files.sync_file(out)
-        os.replace(half, path)
-        files.sync_folder(self._folder)
         return True
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -70,12 +70,19 @@ class Teachers:
     size: tuple[int, int]
     store: Store
     budget: Budget
-    answered: Mapping[tuple[str, str], Attempt]
+    answered: dict[tuple[str, str], Attempt]
     paces: Mapping[str, Pace] = field(default_factory=dict)
     desks: Mapping[str, Desk] = field(default_factory=dict)
     judge: Writer | None = None
     stopping: Stopping = field(default_factory=Stopping)
     _callers: dict[str, Caller] = field(default_factory=dict)
+
+    def recall(self, attempts: Iterable[Attempt]) -> None:
+        """Takes over what was answered before; the later of two answers counts."""
+        for one in attempts:
+            # Of an answer whose picture is gone nothing is left: it is asked for again.
+            if one.status != "error" and (one.blob is None or self.store.blobs.has(one.blob)):
+                self.answered[one.sample, one.stage] = one
 
     @property
     def calls(self) -> int:
@@ -106,9 +113,12 @@ class Teachers:
         if role not in self._callers:
             served: dict[str, str] = self.store.fact(SERVED) or {}
 
-            def note(model: str) -> None:
-                known = self.store.fact(SERVED) or {}
-                self.store.state_fact(SERVED, {**known, role: model})
+            def note(model: str) -> str:
+                with self.store.alone("served"):
+                    known: dict[str, str] = self.store.fact(SERVED) or {}
+                    if role not in known:
+                        self.store.state_fact(SERVED, {**known, role: model})
+                    return known.get(role, model)
 
             remedy = (
                 "two models must not be mixed: ask for one that is still served, in a new run "

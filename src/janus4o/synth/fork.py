@@ -11,7 +11,7 @@ from janus4o.errors import DataError, Refused
 from janus4o.recipe import Recipe
 from janus4o.rows import IMPORTED_FILE, ROWS_FILE
 from janus4o.synth.sample import content_of
-from janus4o.synth.store import STORE_NAME, Store
+from janus4o.synth.shared import has_store, open_store
 
 LINKED = ("blobs", ROWS_FILE.parts[0], "codes")
 """Folders whose files are replaced, never written into, so that two runs can share them."""
@@ -39,7 +39,9 @@ def fork(recipe: Recipe, folder: str | Path) -> tuple[Recipe, bool]:
         raise Refused(f"{str(folder)!r} cannot be forked into itself", "name another folder")
     if folder.exists() and any(folder.iterdir()):
         return moved, _agree(folder, recipe)
-    if not any((source / name).is_file() for name in (STORE_NAME, ROWS_FILE, IMPORTED_FILE)):
+    if not has_store(source) and not any(
+        (source / name).is_file() for name in (ROWS_FILE, IMPORTED_FILE)
+    ):
         raise DataError(
             f"{str(source)!r} holds no run to fork", "run the recipe without --fork first"
         )
@@ -52,10 +54,10 @@ def fork(recipe: Recipe, folder: str | Path) -> tuple[Recipe, bool]:
 
 def _agree(folder: Path, recipe: Recipe) -> bool:
     """Whether the samples of a folder are those of a recipe; imported rows are of no recipe."""
-    if not (folder / STORE_NAME).is_file():
+    if not has_store(folder):
         return True
     with files.lock(folder):
-        store = Store(folder)
+        store = open_store(folder)
         try:
             return not store.differences(content_of(recipe))
         finally:
@@ -68,10 +70,10 @@ def _take_over(source: Path, folder: Path) -> None:
     part = files.new_folder(folder.parent, folder.name)
     try:
         part.chmod(source.stat().st_mode & 0o777)
-        if (source / STORE_NAME).is_file():
-            store = Store(source)
+        if has_store(source):
+            store = open_store(source)
             try:
-                store.copy(part / STORE_NAME)
+                store.copy(part)
             finally:
                 store.close()
         for name in LINKED:

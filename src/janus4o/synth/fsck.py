@@ -12,7 +12,8 @@ from janus4o import files
 from janus4o.errors import DataError
 from janus4o.rows import ROWS_FILE
 from janus4o.synth.sample import Pipeline, Standing, State
-from janus4o.synth.store import STORE_NAME, Store
+from janus4o.synth.shared import has_store, open_store
+from janus4o.synth.store import Store
 
 Kind = Literal["missing", "corrupt", "orphan", "half-written", "data set"]
 
@@ -63,11 +64,11 @@ def fsck(
         FolderBusy: a run is using the folder.
     """
     folder = Path(folder)
-    if not (folder / STORE_NAME).is_file():
+    if not has_store(folder):
         raise DataError(f"{str(folder)!r} is no run folder", "give one that `janus4o synth` made")
     half = [path for path in _walk(folder) if files.is_unfinished(path)]
     with files.lock(folder):  # which sweeps as well, if its last holder was killed
-        store = Store(folder)
+        store = open_store(folder)
         try:
             store.check()
             return _Check(store, half, progress).run(repair)

@@ -12,7 +12,7 @@ from janus4o.recipe import Limits, Recipe, Server
 from janus4o.rows import ROWS_FILE
 from janus4o.synth.checks import Inspector
 from janus4o.synth.runner import Progress, run
-from janus4o.synth.store import STORE_NAME, Store
+from janus4o.synth.shared import has_store, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Replay:
 
 def check_replayable(folder: Path) -> None:
     """Raises DataError where there is no store, Refused where its run is not finished."""
-    if not (folder / STORE_NAME).is_file():
+    if not has_store(folder):
         raise DataError(f"{str(folder)!r} is no run folder", "give one that `janus4o synth` made")
-    store = Store(folder)
+    store = open_store(folder)
     try:
         finished = store.fact("finished")
     finally:
@@ -69,7 +69,7 @@ def replay(
 
 
 def unhurried(recipe: Recipe) -> Recipe:
-    """The recipe without what only holds for servers: their limits, and money."""
+    """The recipe without what only holds for servers and many workers: limits, money, a database."""
     teachers = recipe.teachers.model_copy(
         update={
             role: server.model_copy(update={"limits": Limits()})
@@ -78,7 +78,8 @@ def unhurried(recipe: Recipe) -> Recipe:
         }
     )
     synthesis = recipe.synthesis.model_copy(update={"budget_usd": None})
-    return recipe.model_copy(update={"teachers": teachers, "synthesis": synthesis})
+    changes = {"store": None, "teachers": teachers, "synthesis": synthesis}
+    return recipe.model_copy(update=changes)
 
 
 def _first_difference(first: bytes, second: bytes) -> str:

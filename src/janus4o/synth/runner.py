@@ -6,6 +6,9 @@ whatever the concurrency was and however often the run was killed.
 
 With planned shares every row is a slot with numbers for several attempts. A sample that comes to
 nothing is followed by the next of its slot, and the slots after it wait to be decided.
+
+Several workers may do this at once on a store they share (`synth.shared`): each goes through the same
+numbers, makes the samples nobody has, looks how those of others ended, and decides for itself.
 """
 
 from __future__ import annotations
@@ -23,10 +26,8 @@ from janus4o import files
 from janus4o.errors import BudgetStop, Interrupted, Janus4oError, Refused
 from janus4o.exchange import Painter, Writer
 from janus4o.ledger.batches import Batching
-from janus4o.ledger.budget import Budget
 from janus4o.ledger.calling import AGAIN, GONE_SECONDS, MAX_FAILED
 from janus4o.ledger.journal import Spend
-from janus4o.ledger.limits import Pace
 from janus4o.ledger.prices import Priced
 from janus4o.recipe import Recipe, Server, keep
 from janus4o.rows import ROWS_FILE
@@ -50,7 +51,8 @@ from janus4o.synth.sample import (
     name_samples,
 )
 from janus4o.synth.setting import Made, Setting, setting_of
-from janus4o.synth.store import Store
+from janus4o.synth.shared import is_shared, open_store
+from janus4o.synth.store import Store, Taken
 
 MAKERS = {
     Pipeline.PROMPT_FIRST: prompt_first.make,
@@ -62,6 +64,8 @@ MAX_BARREN = 1000
 """Samples in a row that may come to nothing before the run is stopped; with planned shares, what a
 slot asked for is given up long before."""
 REPORT_SECONDS = 0.1
+LOOK_SECONDS = 0.5
+"""How often a worker looks how the samples of others ended."""
 TICK_SECONDS = 5.0
 """How often a run looks up although nothing ended: with batches, hours may pass."""
 
@@ -147,7 +151,7 @@ def run(
         limit: stop after so many further rows.
 
     Raises:
-        FolderBusy: another run holds the folder.
+        FolderBusy: another run holds the folder; those that share its store may.
         RecipeError: the recipe asks for an editing task that does not exist or cannot be done.
         RecipeChanged: the folder was made by a recipe with other content.
         BudgetStop: money or `limit` reached.
@@ -157,11 +161,16 @@ def run(
     folder = Path(folder)
     # Before the folder is bound to the recipe: one that makes no sense must leave no trace.
     setting = setting_of(recipe, painter, inspector or Anything())
-    with files.lock(folder):
-        store = Store(folder)
+    with files.lock(folder, shared=is_shared(folder, recipe.store)):
+        store = open_store(folder, recipe.store)
         try:
-            store.claim(content_of(recipe))
-            keep(recipe, folder, "name", "output", "seed", "teachers", "synthesis", "checks")
+            with store.alone("recipe"):
+                store.claim(content_of(recipe))
+                keep(
+                    recipe, folder,
+                    "name", "output", "seed", "store", "teachers", "synthesis", "checks",
+                )  # fmt: skip
+            store.join()
             return _Run(recipe, setting, store, writer, painter, judge, progress, limit).run()
         finally:
             store.close()
@@ -185,6 +194,8 @@ class _Queue:
             ask for that are left empty, whatever became of samples of theirs.
         missing: how many slots are empty.
         last: index of the last accepted sample.
+        elsewhere: samples other workers have, as far as is known here.
+        theirs: samples that others made.
     """
 
     pipeline: Pipeline
@@ -203,6 +214,13 @@ class _Queue:
     given_up: dict[str, str] = field(default_factory=dict)
     missing: int = 0
     last: int = -1
+    elsewhere: set[int] = field(default_factory=set)
+    theirs: set[int] = field(default_factory=set)
+
+    @property
+    def is_full(self) -> bool:
+        """Everything that is wanted is decided."""
+        return self.accepted + self.missing >= self.wanted
 
     def slot_after(self, index: int) -> int:
         """The first index of the slot behind that of a sample."""
@@ -223,10 +241,17 @@ class _Queue:
             self.waiting.pop(index, None)
         self.undecided = following
 
-    def hopeful_before(self, index: int) -> int:
-        """Samples that may still be accepted before the one at `index` must be started."""
-        return self.in_flight + sum(
-            s.state is State.CHECKED and number < index for number, s in self.waiting.items()
+    def hopeful_before(self, index: int, own: bool = False) -> int:
+        """Samples that may still be accepted before the one at `index` must be started; `own` are
+        those of this worker.
+        """
+        return (
+            (0 if own else len(self.elsewhere))
+            + self.in_flight
+            + sum(
+                s.state is State.CHECKED and number < index and not (own and number in self.theirs)
+                for number, s in self.waiting.items()
+            )
         )
 
     def kept_before(self, index: int) -> int:
@@ -260,20 +285,15 @@ class _Run:
         self._accepted: dict[str, int] = {p.value: 0 for p in self._wanted}
         self._made = 0
         self._reported = 0.0
+        self._looked = 0.0
         self._began = time.monotonic()
-        spend = store.spend()
         self._teachers = Teachers(
             writer, painter, recipe.teachers.size, store,
-            # What may have been billed counts, or the limit would not be a hard one.
-            Budget(
-                recipe.synthesis.budget_usd,
-                spend.cost_usd + spend.uncertain_usd + spend.waiting_usd,
-            ),
-            {},
+            store.budget(recipe.synthesis.budget_usd), {},
             judge=judge,
         )  # fmt: skip
         self._teachers.paces = {
-            role: Pace(server.limits, self._concurrency, sleep=self._teachers.stopping.wait)
+            role: store.pace(role, server.limits, self._concurrency, self._teachers.stopping.wait)
             for role in ("writer", "painter", "judge")
             if isinstance(server := getattr(recipe.teachers, role), Server)
         }
@@ -297,20 +317,19 @@ class _Run:
                 for queue in queues
                 for index in queue.unfinished | queue.behind
             }
-            self._teachers.answered = {
-                (a.sample, a.stage): a
-                for a in self._store.attempts()
-                if a.sample in begun
-                # Of an answer whose picture is gone nothing is left: it is asked for again.
-                if a.status != "error" and (a.blob is None or self._store.blobs.has(a.blob))
-            }
+            if not self._store.is_shared:  # there, whatever is taken up is recalled when it is
+                self._teachers.recall(a for a in self._store.attempts() if a.sample in begun)
+            is_finished = False
             try:
                 asyncio.run(self._fill_all(queues))
+                is_finished = True
             finally:
                 # Also after a stop or a fault: what is accepted must be there to look at.
-                write_dataset(self._store, self._wanted)
-                self._report(last=True)
-            self._store.state_fact("finished", finished)
+                with self._store.alone("data set"):
+                    write_dataset(self._store, self._wanted)
+                    self._report(last=True)
+                    if is_finished:
+                        self._store.state_fact("finished", finished)
         else:
             self._report(last=True)
         seconds = time.monotonic() - self._began
@@ -340,7 +359,9 @@ class _Run:
         states = [standing.state for standing in known]
         if State.CHECKED in states or State.ACCEPTED in states:
             return
-        ended = (State.REJECTED, State.REFUSED)
+        ended = {State.REJECTED, State.REFUSED}
+        if self._store.is_shared:  # what had failed before this run is planned again
+            ended.add(State.FAILED)
         begun = [standing.sample.index for standing in known if standing.state not in ended]
         for index in begun:
             del queue.waiting[index]
@@ -393,19 +414,23 @@ class _Run:
                 while len(tasks) < self._concurrency and (sample := self._next(queue)) is not None:
                     tasks.add(asyncio.create_task(self._make(sample)))
                     queue.in_flight += 1
-                if not tasks:
+                others = queue.elsewhere and not queue.is_full and self._stop is None
+                if not tasks and not others:
                     return
                 if self._stop is not None:
                     self._teachers.stopping.set()
                 gone = self._teachers.gone
-                ended, tasks = await asyncio.wait(
-                    tasks,
-                    timeout=GONE_SECONDS if gone else TICK_SECONDS,
-                    return_when=asyncio.ALL_COMPLETED if gone else asyncio.FIRST_COMPLETED,
-                )
-                for task in ended:
-                    queue.in_flight -= 1
-                    self._end(queue, task)
+                if tasks:
+                    tick = LOOK_SECONDS if others else TICK_SECONDS
+                    ended, tasks = await asyncio.wait(
+                        tasks,
+                        timeout=GONE_SECONDS if gone else tick,
+                        return_when=asyncio.ALL_COMPLETED if gone else asyncio.FIRST_COMPLETED,
+                    )
+                    self._end(queue, ended)
+                else:
+                    await asyncio.sleep(LOOK_SECONDS)
+                self._look(queue)
                 self._decide(queue)
                 self._store.flush_if_due()
                 self._report()
@@ -418,7 +443,22 @@ class _Run:
             self._store.flush()
 
     def _next(self, queue: _Queue) -> Sample | None:
-        """The sample to start, if one is needed; never more than could all be accepted."""
+        """The sample to start, if one is needed and nobody else has it."""
+        while (sample := self._first(queue)) is not None:
+            match self._store.take(sample):
+                case Taken.NEW:
+                    break
+                case Taken.AGAIN:
+                    self._teachers.recall(self._store.attempts_of(sample))
+                    for desk in self._teachers.desks.values():
+                        desk.look_again()
+                    break
+                case Taken.THEIRS:
+                    queue.elsewhere.add(sample.index)
+        return sample
+
+    def _first(self, queue: _Queue) -> Sample | None:
+        """The first sample that is needed; never more than could all be accepted."""
         index, end = min(queue.unfinished, default=queue.issued), queue.wanted * queue.attempts
         while index < end and self._is_given_up(queue, index):
             queue.unfinished.discard(index)
@@ -427,9 +467,10 @@ class _Run:
         if queue.attempts > 1 and index >= end:
             return None
         needed = queue.wanted - queue.accepted - queue.missing - queue.kept_before(index)
-        if self._limit is not None:
-            needed = min(needed, self._limit - self._made)
         if self._stop is not None or queue.hopeful_before(index) >= needed:
+            return None
+        own = queue.hopeful_before(index, own=True)
+        if self._limit is not None and own >= self._limit - self._made:
             return None
         queue.unfinished.discard(index)
         queue.issued = max(queue.issued, queue.slot_after(index))
@@ -449,28 +490,52 @@ class _Run:
             return Standing(sample, State.FAILED, str(error))
         return Standing(sample, State.CHECKED, row=row)
 
-    def _end(self, queue: _Queue, task: asyncio.Task[Standing]) -> None:
-        error = task.exception()
-        if isinstance(error, Janus4oError):
-            self._stop = self._stop or error
+    def _end(self, queue: _Queue, tasks: set[asyncio.Task[Standing]]) -> None:
+        standings = []
+        for task in tasks:
+            queue.in_flight -= 1
+            error = task.exception()
+            if error is None:
+                standings.append(task.result())
+            elif isinstance(error, Janus4oError):
+                self._stop = self._stop or error
+            else:
+                raise error
+        self._store.end(standings)
+        for standing in standings:
+            self._put(queue, standing)
+            if standing.state is not State.FAILED:
+                queue.failed = 0
+                continue
+            queue.failed += 1
+            if queue.failed >= MAX_FAILED:
+                self._stop = self._stop or Refused(
+                    f"{MAX_FAILED} samples in a row got no answer; the last: {standing.reason}",
+                    f"see to the teacher, then {AGAIN}",
+                )
+
+    def _put(self, queue: _Queue, standing: Standing) -> None:
+        """A sample has ended, here or elsewhere."""
+        index = standing.sample.index
+        if index >= queue.undecided:  # or its slot was left empty meanwhile
+            queue.waiting[index] = standing
+            if standing.state not in (State.CHECKED, State.ACCEPTED):
+                queue.replace(index)
+
+    def _look(self, queue: _Queue) -> None:
+        """Takes in how the samples of others ended."""
+        if not queue.elsewhere or time.monotonic() - self._looked < LOOK_SECONDS:
             return
-        if error is not None:
-            raise error
-        standing = task.result()
-        self._store.update(standing)
-        if standing.sample.index >= queue.undecided:  # or its slot was left empty meanwhile
-            queue.waiting[standing.sample.index] = standing
-            if standing.state is not State.CHECKED:
-                queue.replace(standing.sample.index)
-        if standing.state is not State.FAILED:
-            queue.failed = 0
-            return
-        queue.failed += 1
-        if queue.failed >= MAX_FAILED:
-            self._stop = self._stop or Refused(
-                f"{MAX_FAILED} samples in a row got no answer; the last: {standing.reason}",
-                f"see to the teacher, then {AGAIN}",
-            )
+        news = self._store.look(queue.pipeline, queue.elsewhere)
+        for standing in news.ended:
+            queue.elsewhere.discard(standing.sample.index)
+            queue.theirs.add(standing.sample.index)
+            self._put(queue, standing)
+            if standing.state is State.ACCEPTED:
+                queue.seen.add(standing.fingerprint)
+        queue.elsewhere.difference_update(news.free)
+        queue.unfinished.update(news.free)
+        self._looked = time.monotonic()
 
     def _decide(self, queue: _Queue) -> None:
         """Accepts or rejects, in the order of the indices, as far as there is no gap."""
@@ -486,7 +551,8 @@ class _Run:
             if standing.state is State.CHECKED:
                 standing = self._resolve(queue, standing)
                 self._store.update(standing)
-                self._made += standing.state is State.ACCEPTED
+                own = standing.sample.index not in queue.theirs
+                self._made += own and standing.state is State.ACCEPTED
                 if standing.state is State.REJECTED:
                     queue.replace(standing.sample.index)
             if standing.state is State.ACCEPTED:

@@ -10,8 +10,9 @@ from typing import Any
 from janus4o.errors import DataError
 from janus4o.ledger.batches import Batch
 from janus4o.ledger.journal import Sent, Spend
+from janus4o.ledger.workers import Worker
 from janus4o.synth.sample import Pipeline, State
-from janus4o.synth.store import STORE_NAME, Store
+from janus4o.synth.shared import has_store, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Status:
         finished: rows by pipeline of the finished data set, None while there is none.
         maybe_billed: calls that brought no answer and may be on the bill all the same.
         batches: made so far, the oldest first.
+        workers: who works on it now, where several can.
     """
 
     states: dict[str, dict[str, int]]
@@ -37,6 +39,7 @@ class Status:
     spend: Spend
     maybe_billed: list[Sent]
     batches: list[Batch]
+    workers: list[Worker]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,9 +48,9 @@ class Status:
 def status(folder: str | Path) -> Status:
     """Reads the standing of every sample; raises DataError where there is no store."""
     folder = Path(folder)
-    if not (folder / STORE_NAME).is_file():
+    if not has_store(folder):
         raise DataError(f"{str(folder)!r} is no run folder", "give one that `janus4o synth` made")
-    store = Store(folder)
+    store = open_store(folder)
     try:
         states: dict[str, dict[str, int]] = {}
         reasons: Counter[str] = Counter()
@@ -76,6 +79,7 @@ def status(folder: str | Path) -> Status:
             store.spend(),
             store.uncertain(),
             store.batches(),
+            store.workers(),
         )
     finally:
         store.close()

@@ -10,19 +10,36 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Integer, String, Table, Text, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    select,
+)
+from sqlalchemy.dialects import sqlite
 
 from janus4o.errors import DataError, RecipeChanged
 from janus4o.ledger import batches, journal
 from janus4o.ledger.batches import Batch, BatchState
 from janus4o.ledger.blobs import Blobs
+from janus4o.ledger.budget import Budget
 from janus4o.ledger.database import open_database
 from janus4o.ledger.journal import METADATA, Attempt, Sent, Spend
+from janus4o.ledger.limits import Pace
+from janus4o.ledger.workers import Worker
+from janus4o.recipe import Limits
 from janus4o.records import from_json
 from janus4o.synth.sample import SHARED, Content, Pipeline, Sample, Standing, State
 
@@ -31,6 +48,10 @@ PIPELINES = "pipelines"
 """Key of the fact `content` under which pipelines keep what they alone depend on."""
 GROUP_SECONDS = 1.0
 GROUP_CHANGES = 4096
+AT_ONCE = 1000
+"""Rows that are read at once where all are: they need not fit into memory."""
+
+Sleep = Callable[[float], Awaitable[None]]
 
 SAMPLES = Table(
     "samples",
@@ -50,8 +71,33 @@ FACTS = Table(
 )
 
 
+class Taken(Enum):
+    """What came of taking a sample."""
+
+    NEW = "nobody has asked anything for it yet"
+    AGAIN = "somebody who is gone had begun with it"
+    THEIRS = "somebody else has it, or had it until it ended"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What became of samples that others had: ended, or numbers of those that nobody has now."""
+
+    ended: Sequence[Standing] = ()
+    free: Sequence[int] = ()
+
+
 class Store:
-    """The samples, attempts and pictures of one run folder. Hold `files.lock` while it is open."""
+    """The samples, attempts and pictures of one run folder. Hold `files.lock` while it is open.
+
+    This one is a file and has one worker; `synth.shared` has the other kind.
+
+    Attributes:
+        is_shared: several workers may have it at once.
+    """
+
+    is_shared = False
+    _insert: Callable[[Table], Any] = staticmethod(sqlite.insert)
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,12 +106,16 @@ class Store:
         self._attempts: list[Attempt] = []
         self._standings: dict[str, Standing] = {}
         self._flushed = time.monotonic()
-        self._engine = open_database(folder / STORE_NAME)
+        self._engine = self._open()
+
+    def _open(self) -> Engine:
+        engine = open_database(self.folder / STORE_NAME)
         try:
-            METADATA.create_all(self._engine)
+            METADATA.create_all(engine)
         except BaseException:
-            self._engine.dispose()
+            engine.dispose()
             raise
+        return engine
 
     def close(self) -> None:
         self._engine.dispose()
@@ -80,11 +130,41 @@ class Store:
                 "restore it from a copy, or start in another folder",
             )
 
-    def copy(self, path: Path) -> None:
-        """Writes all of it into a new file; pictures are not part of it."""
+    def copy(self, folder: Path) -> None:
+        """Gives another folder a store with the same in it; pictures are not part of it."""
         self.flush()
         with self._engine.connect() as connection:
-            connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
+            connection.exec_driver_sql("VACUUM INTO ?", (str(folder / STORE_NAME),))
+
+    # the workers of a run: here there is one, who has everything
+
+    def join(self) -> None:
+        """Takes part in the run from now on, until it is closed."""
+
+    def alone(self, what: str) -> AbstractContextManager[None]:
+        """Whoever does `what` does it alone."""
+        return nullcontext()
+
+    def workers(self) -> list[Worker]:
+        """Who has joined."""
+        return []
+
+    def take(self, sample: Sample) -> Taken:
+        """Takes a sample to make it."""
+        return Taken.NEW
+
+    def look(self, pipeline: Pipeline, numbers: Collection[int]) -> News:
+        """What became of samples that others had."""
+        return News()
+
+    def budget(self, limit_usd: float | None) -> Budget:
+        """The money of the run; what may have been billed counts, or the limit would not be a hard one."""
+        spend = self.spend()
+        return Budget(limit_usd, spend.cost_usd + spend.uncertain_usd + spend.waiting_usd)
+
+    def pace(self, role: str, limits: Limits, at_once: int, sleep: Sleep) -> Pace:
+        """How often a teacher's server may be asked."""
+        return Pace(limits, at_once, sleep=sleep)
 
     # facts: what the whole folder was made from
 
@@ -99,7 +179,8 @@ class Store:
         self.flush()
         row = {"name": name, "value": json.dumps(value, sort_keys=True)}
         with self._engine.begin() as connection:
-            connection.execute(insert(FACTS).values(row).on_conflict_do_update(["name"], set_=row))
+            statement = self._insert(FACTS).values(row)
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=row))
 
     def claim(self, content: Content) -> None:
         """Binds the folder to what determines its samples; pipelines may be added later.
@@ -132,14 +213,19 @@ class Store:
         """Every sample known, by index."""
         query = select(SAMPLES).where(SAMPLES.c.pipeline == pipeline.value)
         with self._engine.connect() as connection:
-            for row in connection.execute(query.order_by(SAMPLES.c.number)).mappings():
-                sample = Sample(pipeline, row["number"], row["id"])
-                content = row["row"] and from_json(json.loads(row["row"]), f"sample {sample.id}")
-                yield Standing(sample, State(row["state"]), row["reason"], content)
+            some = connection.execution_options(yield_per=AT_ONCE)
+            with some.execute(query.order_by(SAMPLES.c.number)) as found:
+                for row in found.mappings():
+                    yield to_standing(row)
 
     def update(self, standing: Standing) -> None:
         """Notes where a sample is; durable with the next flush."""
         self._standings[standing.sample.id] = standing
+
+    def end(self, standings: Collection[Standing]) -> None:
+        """Notes how samples that were taken have ended."""
+        for standing in standings:
+            self.update(standing)
 
     # attempts
 
@@ -189,7 +275,13 @@ class Store:
     def attempts(self) -> Iterator[Attempt]:
         """Every committed call, oldest first."""
         with self._engine.connect() as connection:
-            yield from journal.attempts(connection)
+            yield from journal.attempts(connection.execution_options(yield_per=AT_ONCE))
+
+    def attempts_of(self, sample: Sample) -> list[Attempt]:
+        """The committed calls of a sample, oldest first."""
+        with self._engine.connect() as connection:
+            this = SAMPLES.c.id == sample.id
+            return list(journal.attempts_of(connection, SAMPLES, this, SAMPLES.c.number))
 
     def attempts_of_accepted(self, pipeline: Pipeline, last: int) -> Iterator[Attempt]:
         """The calls of a pipeline's accepted samples as far as index `last`, sample by sample."""
@@ -198,14 +290,16 @@ class Store:
             (s.pipeline == pipeline.value) & (s.state == State.ACCEPTED.value) & (s.number <= last)
         )
         with self._engine.connect() as connection:
-            yield from journal.attempts_of(connection, SAMPLES, accepted, s.number)
+            some = connection.execution_options(yield_per=AT_ONCE)
+            yield from journal.attempts_of(some, SAMPLES, accepted, s.number)
 
     def attempts_of_lost(self) -> Iterator[Attempt]:
         """The calls of samples that came to nothing: rejected, refused, failed."""
         states = [state.value for state in (State.REJECTED, State.REFUSED, State.FAILED)]
         with self._engine.connect() as connection:
             lost = SAMPLES.c.state.in_(states)
-            yield from journal.attempts_of(connection, SAMPLES, lost, SAMPLES.c.number)
+            some = connection.execution_options(yield_per=AT_ONCE)
+            yield from journal.attempts_of(some, SAMPLES, lost, SAMPLES.c.number)
 
     def spend(self) -> Spend:
         """Everything this folder's calls consumed."""
@@ -218,21 +312,29 @@ class Store:
     def flush(self) -> None:
         """Commits everything gathered: pictures, then the rows that name them."""
         if self._attempts or self._standings:
-            self.blobs.barrier()
-            with self._engine.begin() as connection:
-                journal.append(connection, self._attempts)
-                rows = [_to_row(standing) for standing in self._standings.values()]
-                if rows:
-                    statement = insert(SAMPLES)
-                    changed = {
-                        name: statement.excluded[name] for name in ("state", "reason", "row")
-                    }
-                    connection.execute(
-                        statement.on_conflict_do_update(["pipeline", "number"], set_=changed), rows
-                    )
-            self._attempts.clear()
-            self._standings.clear()
+            self._commit()
         self._flushed = time.monotonic()
+
+    def _commit(self, ended: Collection[Standing] = ()) -> None:
+        self.blobs.barrier()
+        with self._engine.begin() as connection:
+            journal.append(connection, self._attempts)
+            self._write(connection, self._standings.values())
+            self._hand_in(connection, ended)
+        self._attempts.clear()
+        self._standings.clear()
+
+    def _hand_in(self, connection: Connection, ended: Collection[Standing]) -> None:
+        """What else belongs into the same commit; here nothing."""
+
+    def _write(self, connection: Connection, standings: Collection[Standing]) -> None:
+        if rows := [to_row(standing) for standing in standings]:
+            statement = self._insert(SAMPLES)
+            changed = {name: statement.excluded[name] for name in ("state", "reason", "row")}
+            statement = statement.on_conflict_do_update(
+                index_elements=["pipeline", "number"], set_=changed
+            )
+            connection.execute(statement, rows)
 
     def flush_if_due(self) -> None:
         """Commits when much is gathered or the last commit is some time ago."""
@@ -241,7 +343,15 @@ class Store:
             self.flush()
 
 
-def _to_row(standing: Standing) -> dict[str, Any]:
+def to_standing(row: RowMapping) -> Standing:
+    """What a line of `SAMPLES` says."""
+    sample = Sample(Pipeline(row["pipeline"]), row["number"], row["id"])
+    content = row["row"] and from_json(json.loads(row["row"]), f"sample {sample.id}")
+    return Standing(sample, State(row["state"]), row["reason"], content)
+
+
+def to_row(standing: Standing) -> dict[str, Any]:
+    """The line of `SAMPLES` that says it."""
     sample, row = standing.sample, standing.row
     return {
         "pipeline": sample.pipeline.value,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from janus4o.errors import DataError
@@ -17,8 +18,7 @@ from janus4o.exchange import (
 )
 from janus4o.images import MEDIA_TYPES, kind_of
 from janus4o.ledger.blobs import Blobs
-from janus4o.ledger.database import open_database
-from janus4o.ledger.journal import Attempt, attempts, request_hash
+from janus4o.ledger.journal import Attempt, request_hash
 from janus4o.ledger.prices import FREE, Price
 
 
@@ -26,26 +26,22 @@ class RecordedTeacher:
     """Writer and painter at once.
 
     Args:
-        store, blobs: the database and the pictures of the run whose replies are given again.
+        folder: of the run whose replies are given again.
+        said: its calls, the oldest first.
         max_categories: of the painter that was asked then.
     """
 
     name = "replay"
 
-    def __init__(self, store: Path, blobs: Path, max_categories: int) -> None:
+    def __init__(self, folder: Path, said: Iterable[Attempt], max_categories: int) -> None:
         self.max_categories = max_categories
-        self._where = store.parent
-        self._blobs = Blobs(blobs)
+        self._where = folder
+        self._blobs = Blobs(folder / "blobs")
         self._said: dict[str, Attempt] = {}
-        engine = open_database(store)
-        try:
-            with engine.connect() as connection:
-                for attempt in attempts(connection):
-                    # An answer counts more than an error, a later one more than an earlier.
-                    if attempt.status != "error" or attempt.request not in self._said:
-                        self._said[attempt.request] = attempt
-        finally:
-            engine.dispose()
+        for attempt in said:
+            # An answer counts more than an error, a later one more than an earlier.
+            if attempt.status != "error" or attempt.request not in self._said:
+                self._said[attempt.request] = attempt
 
     def price(self, request: WriteRequest | PaintRequest) -> Price | None:
         return FREE

@@ -19,7 +19,8 @@ from janus4o.rows.places import Span, is_file, is_inside
 from janus4o.synth.checking.registry import Finding
 from janus4o.synth.checking.run import CHECKS_FILE, Checked, read_checks
 from janus4o.synth.sample import TURNS, Pipeline, Standing, State
-from janus4o.synth.store import STORE_NAME, Store
+from janus4o.synth.shared import has_store, open_store
+from janus4o.synth.store import STORE_NAME
 
 DRAWING, EDITING = "text to image", "edit"
 LOST = (State.REJECTED, State.REFUSED, State.FAILED)
@@ -135,13 +136,15 @@ def open_album(path: Path, checks: Path | None = None) -> Album:
     if checks is not None and not is_file(verdicts):
         raise UsageError(f"{str(checks)!r} has no {CHECKS_FILE}", "run `janus4o check` with --out")
     if is_file(store):
-        Store(path).close()  # what a kill left in its log moves into the file, which is marked next
+        open_store(
+            path
+        ).close()  # what a kill left in its log moves into the file, which is marked next
     source = linked(link) if is_file(link) else path
     own = {path / ROWS_FILE, link, store, store.with_name(f"{STORE_NAME}-wal")}
     marks = _marks({verdicts, *own, *_files(source)})  # first: a change while reading is noticed
     notes: list[str] = []
-    standings = _standings(path) if is_file(store) else []
-    if is_file(store) and not is_file(link) and not is_file(path / ROWS_FILE):
+    standings = _standings(path) if has_store(path) else []
+    if has_store(path) and not is_file(link) and not is_file(path / ROWS_FILE):
         rows = _unfinished(path, standings)
         notes.append("This run is not finished: shown are the rows it has accepted so far.")
     else:
@@ -200,7 +203,7 @@ def _of_sample(key: int, standing: Standing, calls: tuple[Attempt, ...]) -> Entr
 
 
 def _standings(folder: Path) -> list[Standing]:
-    store = Store(folder)
+    store = open_store(folder)
     try:
         return [one for pipeline in Pipeline for one in store.standings(pipeline)]
     finally:
@@ -211,7 +214,7 @@ def _lost(folder: Path, standings: list[Standing]) -> list[Lost]:
     if not standings:
         return []
     calls: dict[str, list[Attempt]] = {}
-    store = Store(folder)
+    store = open_store(folder)
     try:
         for attempt in store.attempts_of_lost():
             calls.setdefault(attempt.sample, []).append(attempt)
