@@ -17,10 +17,10 @@ from PIL import Image
 
 from janus4o.errors import DataError, ImageError
 from janus4o.evaluate.asking import Progress, Question, as_picture, ask
-from janus4o.evaluate.calling import Manner
 from janus4o.evaluate.evidence import Problem
 from janus4o.exchange import Writer, WriteRequest
 from janus4o.images import open_image
+from janus4o.ledger.jobs import Manner
 from janus4o.ledger.journal import Spend
 from janus4o.people import Told
 

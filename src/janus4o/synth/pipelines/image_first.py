@@ -12,7 +12,7 @@ from janus4o.errors import Refused
 from janus4o.records import Provenance, Row
 from janus4o.synth import writing
 from janus4o.synth.calls import Calls
-from janus4o.synth.checks import check_not_flat, check_original
+from janus4o.synth.checks import check_original
 from janus4o.synth.forms import SENTENCE
 from janus4o.synth.pipelines import painting, prompt_first
 from janus4o.synth.sample import Sample, State
