@@ -139,7 +139,7 @@ def test_an_export_leaves_out_what_failed_and_tells_what_was_checked(
     assert told["decodes"] == {"figure": 0, "passed": True}
     assert told["changed"]["passed"]
     assert told["changed"]["figure"] > 10
-    assert "| `changed` | 2 |" in (tmp_path / "out" / "README.md").read_text()
+    assert "| `changed` | 2 | 2 |" in (tmp_path / "out" / "README.md").read_text()
     check_rows(open_rows(made), made, checks=chosen({"not_flat": 300.0}))
     with pytest.raises(DataError, match="not one row"):
         export(made, tmp_path / "out", passed=True)

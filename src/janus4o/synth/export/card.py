@@ -147,6 +147,7 @@ def write(
     models: Counter[tuple[str, str]] = Counter()
     requests: dict[str, str] = {}
     checks: Counter[str] = Counter()
+    checked: Counter[str] = Counter()
     photographs = 0
     for row in rows:
         counts[FAMILIES[row.is_edit]] += 1
@@ -158,6 +159,7 @@ def write(
             models[made.judge, "judge"] += 1
         if len(requests) < MOST_REQUESTS:
             requests.setdefault(", ".join(made.templates) or made.pipeline, made.write_prompt)
+        checked.update(list(made.checks))
         checks.update(check for check, said in made.checks.items() if _passed(said))
         photographs += "source_picture" in made.attributes
     files = {
@@ -188,7 +190,7 @@ def write(
         requests=[{"title": title, "text": text} for title, text in requests.items()],
         states=_states(synthesis.get("states") or {}),
         reasons=synthesis.get("reasons") or {},
-        checks=checks,
+        checks={check: (checks[check], count) for check, count in checked.items()},
         spend=synthesis.get("spend") or {},
         offline=bool(painters) and all(model.startswith("sketch") for model in painters),
         prompts=people.tally(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 
@@ -12,6 +13,9 @@ from janus4o.records import Row
 
 WIDTH, LINE, GAP, LABEL, BAR = 880, 22, 46, 250, 480
 INK, FAINT, CAME, WANTED = (34, 34, 34), (110, 110, 110), (70, 118, 180), (200, 80, 40)
+GRID = (232, 232, 232)
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Of the curve's axis."""
 NAMES = ("dimensions.png", "tasks.png", "categories.png")
 
 
@@ -74,7 +78,8 @@ def _curve(found: Distribution) -> bytes:
     draw.text((20, 16), "Prompts by number of object categories", INK, _font(22))
     left, right, top, bottom = 70, WIDTH - 30, 70, 360
     first, last = points[0][0], max(points[-1][0], points[0][0] + 1)
-    most = found.largest or 1.0
+    step = next((one for one in STEPS if found.largest <= 5 * one), STEPS[-1])
+    most = step * math.ceil(found.largest / step - 1e-9) or step
 
     def place(number: int, share: float) -> tuple[float, float]:
         across = left + (right - left) * (number - first) / (last - first)
@@ -82,25 +87,27 @@ def _curve(found: Distribution) -> bytes:
 
     draw.line((left, bottom, right, bottom), INK)
     draw.line((left, top, left, bottom), INK)
-    for step in range(5):
-        share = most * step / 4
+    for line in range(round(most / step) + 1):
+        share = step * line
         y = place(first, share)[1]
-        draw.text((left - 8, y), f"{100 * share:.0f} %", FAINT, _font(13), anchor="rm")
+        if line:
+            draw.line((left, y, right, y), GRID)
+        draw.text((left - 8, y), f"{100 * share:g} %", FAINT, _font(13), anchor="rm")
     for number, value in points:
         x = place(number, 0)[0]
         draw.text((x, bottom + 8), value.label, FAINT, _font(13), anchor="mt")
         draw.text((x, bottom + 26), f"{value.count:,}", FAINT, _font(11), anchor="mt")
-    if points[0][1].wanted is not None:
-        draw.line([place(n, v.wanted or 0.0) for n, v in points], WANTED, 2)
     draw.line([place(n, v.share) for n, v in points], CAME, 3)
     for number, value in points:
         x, y = place(number, value.share)
         draw.ellipse((x - 4, y - 4, x + 4, y + 4), CAME)
+        if value.wanted is not None:
+            y = place(number, value.wanted)[1]
+            draw.rectangle((x - 10, y - 1, x + 10, y + 1), WANTED)
     draw.text((left, 404), "categories, and prompts that name so many", FAINT, _font(13), "lm")
-    legend = "blue: came" + (
-        "    red: wanted by the recipe" if points[0][1].wanted is not None else ""
-    )
-    draw.text((right, 60), legend, FAINT, _font(13), "rm")
+    marked = points[0][1].wanted is not None
+    legend = "line: came" + ("    marks: wanted by the recipe" if marked else "")
+    draw.text((right, 44), legend, FAINT, _font(13), "rm")
     return _png(image)
 
 
