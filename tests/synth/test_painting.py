@@ -31,6 +31,7 @@ from janus4o.synth.checks import Anything
 from janus4o.synth.export import export
 from janus4o.synth.inspection import SketchInspector
 from janus4o.synth.runner import run
+from janus4o.synth.status import status
 
 
 class Clumsy(SketchPainter):
@@ -174,6 +175,9 @@ def test_limits_that_nothing_passes_stop_the_run_and_other_limits_are_another_ru
     monkeypatch.setattr("janus4o.synth.runner.MAX_BARREN", 12)
     with pytest.raises(Refused, match=r"came to nothing .*realism"):
         make(tmp_path / "run", recipe(limits={"realism": 6}))
+    told = status(tmp_path / "run")
+    assert told.reasons["rejected: realism"] >= 6
+    assert "5 of 5, at least 6 wanted" in told.examples["rejected: realism"]
     with pytest.raises(RecipeChanged, match=r"checks.limits.realism: 6.0 → 3"):
         make(tmp_path / "run", recipe())
     with pytest.raises(RecipeError, match="nobody is there to rewrite"):
