@@ -133,3 +133,27 @@ def test_one_thread_may_hold_a_folder_twice_but_another_may_not(tmp_path: Path) 
         thread.join()
     try_it()
     assert refused == [True, False]
+
+
+def test_workers_of_one_run_hold_its_folder_together_and_nobody_else_does(tmp_path: Path) -> None:
+    half = tmp_path / ".0.npy.12-3.part"
+    half.touch()
+    refused: list[str] = []
+
+    def try_it(shared: bool) -> None:
+        try:
+            with files.lock(tmp_path, shared=shared):
+                pass
+        except FolderBusy as error:
+            refused.append(error.message)
+
+    with files.lock(tmp_path, shared=True):
+        for shared in (True, False):
+            thread = threading.Thread(target=try_it, args=(shared,))
+            thread.start()
+            thread.join()
+        assert half.exists(), "another worker may still be writing it"
+    assert len(refused) == 1
+    assert "in use by workers of its run" in refused[0]
+    with files.lock(tmp_path):
+        assert not half.exists()

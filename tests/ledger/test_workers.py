@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import Engine, update
 
 from janus4o.errors import BudgetStop, Interrupted, Refused
-from janus4o.exchange import Usage
+from janus4o.exchange import Unanswered, Usage, WriteReply
 from janus4o.ledger import journal, purse
+from janus4o.ledger.calling import Served
 from janus4o.ledger.journal import METADATA, Attempt, Sent
 from janus4o.ledger.postgres import new_schema, open_postgres
 from janus4o.ledger.prices import Price
@@ -186,3 +187,22 @@ def test_a_call_that_needs_more_than_all_tokens_goes_alone(engine: Engine) -> No
             pass
 
     asyncio.run(asyncio.wait_for(go(), 20))
+
+
+def test_a_worker_that_hears_another_model_than_one_before_it_stops() -> None:
+    class Writer:
+        name = "asked-for"
+
+        def serves(self, model: str) -> bool:
+            return True
+
+    kept: list[str] = []
+
+    def note(model: str) -> str:
+        kept.append(model)
+        return kept[0]
+
+    first, second = (Served("the writer", "take one", None, note) for _ in range(2))
+    first.check(Writer(), WriteReply("a", "one", Usage()))  # type: ignore[arg-type]
+    with pytest.raises(Unanswered, match="answers as 'two', not as 'one' as before"):
+        second.check(Writer(), WriteReply("a", "two", Usage()))  # type: ignore[arg-type]

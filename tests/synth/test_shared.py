@@ -121,10 +121,11 @@ def test_four_workers_make_the_data_set_of_one(
 
 def kill_workers(
     work: Path, recipe: Recipe, teacher: type, kills: int, seconds: float, seed: int
-) -> float:
+) -> tuple[int, float]:
     """Four workers, one after the other killed and started again, until so many were.
 
-    Returns the longest time, in seconds, that a killed worker's samples were kept from others.
+    Returns how many were killed, fewer where the run was finished before, and the longest time, in
+    seconds, that a killed worker's samples were kept from others.
     """
     rng = random.Random(seed)
     slow = taking_time(teacher, seconds)
@@ -143,6 +144,8 @@ def kill_workers(
             if wait(pids[at]) == -signal.SIGKILL:  # not if it had just finished
                 killed[pids[at]] = time.monotonic()
                 done += 1
+            else:
+                kills = done
             pids[at] = begin()
         else:
             time.sleep(0.1)
@@ -154,7 +157,7 @@ def kill_workers(
         for pid in list(killed):
             if pid not in held:
                 longest = max(longest, time.monotonic() - killed.pop(pid))
-    return longest
+    return done, longest
 
 
 def has_tables(folder: Path) -> bool:
@@ -179,7 +182,8 @@ def test_kills_of_workers_change_nothing(
 ) -> None:
     run(make_recipe(40, 20), tmp_path / "alone", teacher(), teacher())
     recipe = make_recipe(40, 20, store=postgres)
-    kill_workers(tmp_path / "together", recipe, teacher, 4, 0.02, seed=1)
+    kills, _ = kill_workers(tmp_path / "together", recipe, teacher, 4, 0.05, seed=1)
+    assert kills > 0
     assert result(tmp_path / "together") == result(tmp_path / "alone")
     assert decided_twice(tmp_path / "together") == 0
     assert status(tmp_path / "together").workers == []
@@ -191,12 +195,13 @@ def test_a_hundred_kills_of_workers_change_nothing(
     tmp_path: Path, make_recipe: Make, teacher: type, postgres: str, seed: int
 ) -> None:
     """With leases as they are shipped: the samples of the dead are free within a minute."""
-    run(make_recipe(600, 300), tmp_path / "alone", teacher(), teacher())
-    recipe = make_recipe(600, 300, store=postgres)
-    longest = kill_workers(tmp_path / "together", recipe, teacher, 25, 0.05, seed)
+    run(make_recipe(60, 30), tmp_path / "alone", teacher(), teacher())
+    recipe = make_recipe(60, 30, store=postgres)
+    kills, longest = kill_workers(tmp_path / "together", recipe, teacher, 25, 0.3, seed)
     assert result(tmp_path / "together") == result(tmp_path / "alone")
     assert decided_twice(tmp_path / "together") == 0
-    print(f"25 kills; a dead worker's samples were free after at most {longest:.1f} s")
+    print(f"{kills} kills; a dead worker's samples were free after at most {longest:.1f} s")
+    assert kills == 25
     assert longest < 60
 
 

@@ -16,9 +16,11 @@ import pytest
 
 from janus4o.cli.teachers import hire
 from janus4o.errors import BudgetStop, Interrupted, RecipeError, Refused
+from janus4o.ledger import workers
 from janus4o.recipe import Recipe
 from janus4o.synth.plan import plan
 from janus4o.synth.runner import Outcome, run
+from janus4o.synth.shared import open_store
 from janus4o.synth.status import status
 from janus4o.synth.store import Store
 from janus4o.teachers.openai import OpenAIPainter, OpenAIWriter
@@ -129,7 +131,7 @@ def test_what_a_batch_leaves_out_goes_into_another(
 
 
 def attempts(folder: Path) -> list[Any]:
-    store = Store(folder)
+    store = open_store(folder)
     try:
         return list(store.attempts())
     finally:
@@ -438,3 +440,41 @@ def test_a_plan_by_the_batch_is_cheaper_and_slower(ask: Ask) -> None:
     assert other.seconds == 2 * 24 * 3600
     with pytest.raises(RecipeError, match="asked of api: openai only"):
         ask("http://127.0.0.1:9/v1", api="google", writer=BATCH)
+
+
+def test_a_batch_of_a_worker_that_died_is_taken_over_by_another(
+    serve: Serve,
+    batched: Ask,
+    expected: tuple[Any, Outcome],
+    tmp_path: Path,
+    postgres: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "LEASE_SECONDS", 1.5)
+    monkeypatch.setattr(workers, "BEAT_SECONDS", 0.2)
+    server, folder = serve(looks=10**9), tmp_path / "run"
+    recipe = batched(server.url, 8, 4).model_copy(update={"store": postgres})
+    pid = os.fork()
+    if pid == 0:
+        make(recipe, folder)
+        os._exit(0)
+    while not (folder / "store.json").exists() or not status(folder).spend.waiting:
+        time.sleep(0.01)
+    other = os.fork()  # it knows nothing of that batch, and finds its samples taken
+    if other == 0:
+        code = 1
+        try:
+            make(recipe, folder)
+            code = 0
+        finally:
+            os._exit(code)
+    while len(status(folder).workers) < 2:
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    server.looks = 2
+    server.batches[0].looks = 1
+    assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 0
+    assert result(folder) == expected[0]
+    assert max(requests(server).values()) == 1, "nothing was asked twice"
+    assert status(folder).spend.waiting == 0
