@@ -48,7 +48,7 @@ PIPELINES = "pipelines"
 """Key of the fact `content` under which pipelines keep what they alone depend on."""
 GROUP_SECONDS = 1.0
 GROUP_CHANGES = 4096
-AT_ONCE = 1000
+AT_ONCE = 100
 """Rows that are read at once where all are: they need not fit into memory."""
 
 Sleep = Callable[[float], Awaitable[None]]
