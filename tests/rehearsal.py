@@ -175,7 +175,8 @@ class Rehearsal:
         self.published = folder / "published"
         self._peak = 0
         self._log = folder / "rehearsal.json"
-        stored = json.loads(self._log.read_text("utf-8")) if self._log.is_file() else []
+        begun = self._log.is_file() and self.photographs.is_dir()  # else it ended and was cleared
+        stored = json.loads(self._log.read_text("utf-8")) if begun else []
         self.done = {one["name"]: Measured(**one) for one in stored}
 
     def step(self, name: str, work: Callable[[], list[str]]) -> None:
@@ -430,6 +431,7 @@ class Rehearsal:
 
     def generate(self) -> list[str]:
         out = self.folder / "pictures"
+        shutil.rmtree(out, ignore_errors=True)  # else a second one would get another name
         self.verb("generate", "a lighthouse at dusk", "--model", self.folder / "official",
                   "--out", out, "--device", "cpu")  # fmt: skip
         return [self._look(out, "a-lighthouse-at-dusk-0.png")]
@@ -587,10 +589,11 @@ def bytes_in(folder: Path) -> int:
 def main(words: Sequence[str] | None = None) -> int:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--geometry", choices=SIZES, default="1b")
-    asked.add_argument("--folder", type=Path, default=Path("runs/rehearsal"))
+    asked.add_argument("--folder", type=Path, help="default runs/rehearsal/GEOMETRY")
     asked.add_argument("--keep", action="store_true", help="leave what was made where it is")
     asked.add_argument("--here", action="store_true", help="all in this process: starts faster")
     options = asked.parse_args(words)
+    options.folder = options.folder or Path("runs/rehearsal") / options.geometry
     options.folder.mkdir(parents=True, exist_ok=True)
     rehearsal = Rehearsal(options.folder, SIZES[options.geometry], spawn=not options.here)
     began = time.perf_counter()

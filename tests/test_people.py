@@ -34,6 +34,8 @@ WORDS = read_words()
          "crafts and building"),
         ("a boy of eight", MEN, "", "children", ""),
         ("a 42-year-old woman", WOMEN, "", "middle-aged people", ""),
+        ("a 30 year old man", MEN, "", "young adults", ""),
+        ("a twenty-five-year-old woman", WOMEN, "", "young adults", ""),
         ("a weathered fisherman of seventy", MEN, "", "old people", "farming and fishing"),
         ("a Vietnamese street vendor", "", "Southeast Asian", "", "food, trade and service"),
         ("a tall, Dutch woman", WOMEN, "European or white", "", ""),

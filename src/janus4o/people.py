@@ -35,12 +35,15 @@ Targets = Mapping[str, Mapping[str, float]]
 """Dimension → group → share, 0–1."""
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*|[^\w\s]")
+_YEARS_OLD = re.compile(
+    r"\b(?:(?:twen|thir|for|fif|six|seven|eigh|nine)ty[ -])?\w+[ -]years?[ -]old\b"
+)
 _ENDS_PHRASE = frozenset({
     "a", "an", "the", "of", "with", "in", "on", "at", "by", "for", "to", "from", "and", "or", "who",
     "that", "which", "is", "are", "was", "as", "into", "near",
 })  # fmt: skip
 _OF_AGE = re.compile(
-    r"(?:of|aged|aged about|age) (?P<years>\d{1,3}|[a-z]+(?:-[a-z]+)?)$|(?P<old>\d{1,3}|[a-z]+)-years?-old"
+    r"(?:of|aged|aged about|age) (?P<years>\d{1,3}|[a-z]+(?:-[a-z]+)?)$|(?P<old>\d{1,3}|[a-z]+(?:-[a-z]+)?)-years?-old"
 )
 _UP_TO_TWENTY = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
@@ -134,7 +137,8 @@ class Words:
 
     def told(self, text: str) -> Told | None:
         """What a prompt says of people; None where it names nobody."""
-        words = [word.replace("’", "'") for word in _TOKEN.findall(text.lower())]
+        plain = _YEARS_OLD.sub(lambda said: said[0].replace(" ", "-"), text.lower())
+        words = [word.replace("’", "'") for word in _TOKEN.findall(plain)]
         if self._hints.isdisjoint(words):
             return None
         found: set[tuple[str, str]] = set()
@@ -310,7 +314,7 @@ def tally(
     for name, named in counts.items():
         total, law = named.total(), (targets or {}).get(name)
         even = [group for group in words.groups[name] if group not in NO_SHARE]
-        wanted = law or dict.fromkeys(even, 1 / len(even))
+        wanted = law or {group: 1 / len(even) for group in even}
         shares = []
         for group in words.groups[name]:
             part = wilson(named[group], total)

@@ -124,6 +124,7 @@ def test_what_is_not_of_the_sketch_world_is_refused() -> None:
         {"following": True},
         {"following": 4.5},
         {"why": None},
+        {"why": "\ud83d"},
         {"preservation": 5},
     ],
 )

@@ -17,8 +17,9 @@ import pytest
 from sqlalchemy import create_engine, text, update
 
 from janus4o.cli.app import main
-from janus4o.errors import BudgetStop, FolderBusy, Interrupted, Refused
+from janus4o.errors import BudgetStop, DataError, FolderBusy, Interrupted, Refused
 from janus4o.ledger import calling, workers
+from janus4o.ledger.journal import Sent
 from janus4o.ledger.prices import Price
 from janus4o.ledger.workers import LEASE_SECONDS, WORKERS
 from janus4o.recipe import Recipe
@@ -233,6 +234,8 @@ def test_a_worker_that_was_suspended_cannot_change_what_another_decided(
     other.end([ended])
     with pytest.raises(Interrupted, match="given to others"):
         store.end([replace(ended, reason="mine")])
+    with pytest.raises(Interrupted, match="given to others"):  # it pays for nothing more, either
+        store.send(Sent(sample.id, "paint", "x", "ab", 0.1, time.time()))
     store.update(runner.Standing(sample, State.PAINTED))  # nor a late word of how far it got
     store._standings = {i: s for i, s in store._standings.items() if s.state is State.PAINTED}
     store.flush()
@@ -240,6 +243,53 @@ def test_a_worker_that_was_suspended_cannot_change_what_another_decided(
     store.flush()
     other.close()
     assert list(store.standings(sample.pipeline)) == [ended]
+
+
+def test_an_answer_outlives_a_database_that_is_restarted(
+    make_recipe: Make, store: SharedStore, postgres: str
+) -> None:
+    sample = name_samples(make_recipe()).sample(Pipeline.PROMPT_FIRST, 0)
+    budget = store.budget(1.0)
+    reserved = budget.reserve("x", Price(0.02))
+    engine = create_engine(postgres.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        ours = "FROM pg_stat_activity WHERE application_name = 'janus4o'"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) {ours}"))
+    engine.dispose()
+    budget.settle(reserved, 0.01)
+    store.send(Sent(sample.id, "paint", "x", "ab", 0.1, time.time()))
+    assert budget.spent_usd == pytest.approx(0.01)
+    assert store.spend().uncertain_usd == pytest.approx(0.1)  # it was written down as sent
+
+
+def test_money_that_a_dead_worker_set_aside_is_not_waited_for(
+    store: SharedStore, tmp_path: Path
+) -> None:
+    other = open_store(tmp_path)
+    assert isinstance(other, SharedStore)
+    other.join()
+    other.budget(0.05).reserve("x", Price(0.04))
+    with store._engine.begin() as connection:
+        theirs = update(WORKERS).where(WORKERS.c.id == other._me.id)
+        connection.execute(theirs.values(seen=WORKERS.c.seen - LEASE_SECONDS - 1))
+    waiting = store.budget(0.05).reserve_when_free("x", Price(0.04))
+    assert asyncio.run(asyncio.wait_for(waiting, 30)) == pytest.approx(0.04)
+    other.close()
+
+
+def test_a_reason_holds_what_a_server_said(make_recipe: Make, store: SharedStore) -> None:
+    sample = name_samples(make_recipe()).sample(Pipeline.PROMPT_FIRST, 0)
+    assert store.take(sample) is Taken.NEW
+    store.end([runner.Standing(sample, State.REFUSED, "half \ud83d and \0")])
+    (found,) = store.standings(sample.pipeline)
+    assert found.reason == "half \\ud83d and \\x00"
+
+
+def test_a_folder_cannot_name_any_schema(tmp_path: Path, store: SharedStore) -> None:
+    place = tmp_path / "store.json"
+    place.write_text(place.read_text().replace("janus4o_", "x; DROP TABLE y; "))
+    with pytest.raises(DataError, match="schema"):
+        open_store(tmp_path)
 
 
 @pytest.mark.usefixtures("quick")

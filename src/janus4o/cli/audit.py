@@ -44,7 +44,9 @@ def command(
     """Count which people the prompts name: gender, origin, age, occupation, against targets.
 
     Without --targets the shares are held against what the recipe asks for, where a run says it,
-    else against even ones. Nothing is removed or changed; cards of later exports show the result.
+    else against even ones. Nothing is removed or changed. Cards of later
+    exports count the prompts anew, with the shipped words and the recipe's targets, and show what
+    --ask found.
     """
     import json
 
@@ -64,7 +66,7 @@ def command(
     told = [known.told(row.input_prompt) for row in rows]
     prompts = tally(told, known, law, against)
     found: dict[str, Any] = {"digest": rows.digest, "prompts": prompts.to_json()}
-    if ask is None and read_audit(where, rows.digest) is not None:  # asked about before
+    if read_audit(where, rows.digest) is not None:  # asked about before; --ask replaces it below
         found["pictures"] = json.loads(where.read_bytes())["pictures"]
     _write(where, found)  # what follows may be refused or stopped
     seen: dict[str, Audit] = {}

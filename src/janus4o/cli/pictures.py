@@ -100,7 +100,7 @@ def write(
             "guidance": f"{options.guidance:g}",
             "temperature": f"{options.temperature:g}",
         }
-        if weights not in ("auto", "packed", "plain"):
+        if weights not in ("auto", "compiled", "packed", "plain"):
             metadata["weights"] = weights  # the others draw what the model does
         if options.top_k is not None:
             metadata["top_k"] = str(options.top_k)

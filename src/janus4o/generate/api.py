@@ -117,7 +117,7 @@ class Janus:
             guidance: s; 1 means none; None takes the checkpoint's own (5 where it has none).
             temperature: 0 means greedy.
             top_k: draw only from the k likeliest codes.
-            batch: pictures computed at once; None takes what fits. It never changes a result.
+            batch: pictures computed at once; None takes what fits. It never changes a result but by rounding in bfloat16.
             watch: who sees unfinished pictures and may stop them.
             speculate: codes guessed and verified a pass, one picture at a time; a seed's picture
                 stays the same but for rounding.

@@ -15,6 +15,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -113,7 +114,7 @@ def find() -> Library | str:
         ramp = torch.arange(64 * 48).remainder(17).sub(8).bfloat16()
         weight, x = ramp.view(48, 64), ramp[: 3 * 64].view(3, 64)
         found = multiply(library, x, weight, None)
-    except (OSError, AttributeError, subprocess.SubprocessError) as error:
+    except (OSError, AttributeError, RuntimeError, subprocess.SubprocessError) as error:
         return str(error)
     if not torch.equal(found, F.linear(x.float(), weight.float()).bfloat16()):
         return "what the C compiler made computes wrongly"
@@ -263,15 +264,16 @@ def spread_out(layers: Sequence[nn.Module]) -> None:
             advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
             advise(start, length, _MADV_HUGEPAGE)  # advice: where it is not taken nothing is lost
         new.copy_(old.detach())
-        layer.weight = nn.Parameter(new, requires_grad=False)
+        layer.weight = nn.Parameter(new, requires_grad=old.requires_grad)
 
 
 def _openmp() -> ctypes.CDLL:
     """The OpenMP library torch itself computes with."""
     torch.zeros(2**16).add_(1)  # some builds load it late
     with open("/proc/self/maps", encoding="utf-8") as maps:
-        paths = {line.split()[-1] for line in maps if ".so" in line}
-    for path in sorted(paths):
+        paths = {line.rstrip("\n").split(maxsplit=5)[-1] for line in maps if ".so" in line}
+    # Other packages bring one of their own.
+    for path in sorted(paths, key=lambda one: ("/torch/" not in one, one)):
         if any(name in Path(path).name for name in ("libgomp", "libiomp", "libomp")):
             return ctypes.CDLL(path)
     raise OSError("torch has no OpenMP library here")
@@ -295,7 +297,7 @@ def _compile() -> Path:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, binary.name)
         subprocess.run(
-            [compiler, *FLAGS, str(SOURCE), "-o", str(made), "-lm"],
+            [*shlex.split(compiler), *FLAGS, str(SOURCE), "-o", str(made), "-lm"],
             check=True,
             capture_output=True,
             timeout=120,

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from janus4o.exchange import PaintReply, PaintRequest, Refusal, WriteReply, WriteRequest
-from janus4o.ledger.journal import ATTEMPTS, BATCHED, METADATA, SENT, Sent, append_sent
+from janus4o.ledger.journal import ATTEMPTS, BATCHED, METADATA, SENT, Sent
 
 BATCHES = Table(
     "batches",
@@ -107,10 +107,13 @@ class Batching(Protocol):
 def begin(connection: Connection, batch: Batch, calls: Iterable[Sent]) -> None:
     """Writes down a batch that is about to be made, and its calls as sent with it."""
     connection.execute(insert(BATCHES), [{name: getattr(batch, name) for name in Batch.__slots__}])
-    for call in calls:
-        append_sent(connection, call)
-        row = {"sample": call.sample, "stage": call.stage, "started": call.started}
-        connection.execute(insert(BATCHED), [{**row, "token": batch.token}])
+    sent = [{name: getattr(call, name) for name in Sent.__slots__} for call in calls]
+    if not sent:
+        return
+    connection.execute(insert(SENT), sent)
+    same = ("sample", "stage", "started")
+    rows = [{**{name: one[name] for name in same}, "token": batch.token} for one in sent]
+    connection.execute(insert(BATCHED), rows)
 
 
 def note(connection: Connection, token: str, state: BatchState) -> None:
@@ -135,7 +138,7 @@ def batches(connection: Connection) -> Iterator[Batch]:
         yield Batch(*(row[name] for name in Batch.__slots__))
 
 
-def waiting(connection: Connection) -> Iterator[tuple[str, Sent]]:
+def waiting(connection: Connection, sample: str | None = None) -> Iterator[tuple[str, Sent]]:
     """Token and call of everything that went out with a batch and has no outcome yet."""
     b, s, a = BATCHED.c, SENT.c, ATTEMPTS.c
     sent = (s.sample == b.sample) & (s.stage == b.stage) & (s.started == b.started)
@@ -144,7 +147,7 @@ def waiting(connection: Connection) -> Iterator[tuple[str, Sent]]:
         select(BATCHED.c.token, SENT)
         .join_from(BATCHED, SENT, sent)
         .join(ATTEMPTS, heard, isouter=True)
-        .where(a.number.is_(None))
+        .where(a.number.is_(None), *([] if sample is None else [b.sample == sample]))
         .order_by(s.number)
     )
     for row in connection.execute(query).mappings():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,12 +60,15 @@ def read_place(folder: Path) -> Place | None:
     if not path.is_file():
         return None
     try:
-        return Place(**json.loads(path.read_text("utf-8")))
+        place = Place(**json.loads(path.read_text("utf-8")))
+        if not re.fullmatch(r"janus4o_\w+", place.schema):
+            raise ValueError(f"schema {place.schema!r}")
     except (ValueError, TypeError) as error:
         raise DataError(
             f"{str(path)!r} does not say where the run's tables are: {error}",
             "restore it from a copy, or start in another folder",
         ) from None
+    return place
 
 
 def keep_place(folder: Path, place: Place) -> Place:
@@ -90,8 +94,11 @@ def new_schema(engine: Engine, name: str) -> None:
         connection.execute(CreateSchema(name))
 
 
-def open_postgres(url: str, schema: str) -> Engine:
+def open_postgres(url: str, schema: str, *, chosen: bool = True) -> Engine:
     """Connects where it is first used.
+
+    Args:
+        chosen: whether the user named this URL, and not a run folder, which may be somebody else's.
 
     Using it raises Refused where the database cannot be reached or does not allow it, DataError
     where the run's tables are not there, OSError where its disk is full.
@@ -113,11 +120,14 @@ def open_postgres(url: str, schema: str) -> Engine:
     engine = create_engine(
         parsed,
         pool_size=2,
+        pool_pre_ping=True,  # a database that was restarted meanwhile costs no answer
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "keepalives_idle": CONNECT_SECONDS,
             "tcp_user_timeout": 1000 * SILENT_SECONDS,
             "application_name": "janus4o",
+            # A folder of somebody else must not send this user's password in clear anywhere.
+            **({} if chosen else {"require_auth": "!password"}),
             "options": f"-csearch_path={schema} -clock_timeout={WAIT_SECONDS}s "
             f"-cidle_in_transaction_session_timeout={SILENT_SECONDS}s",
         },
@@ -126,7 +136,7 @@ def open_postgres(url: str, schema: str) -> Engine:
     @event.listens_for(engine, "handle_error")
     def _explain(context: ExceptionContext) -> None:
         error = context.original_exception
-        if not isinstance(error, psycopg.Error):
+        if not isinstance(error, psycopg.Error) or context.is_pre_ping:
             return
         state, words = error.sqlstate or "", _first_line(error)
         if state in ("42501", "25006"):  # privileges, read-only
@@ -142,7 +152,10 @@ def open_postgres(url: str, schema: str) -> Engine:
         if state.startswith("53") and state != "53300":
             number = errno.ENOSPC if state == "53100" else errno.EIO
             raise OSError(number, words, where) from error
-        if isinstance(error, psycopg.OperationalError):
+        if (
+            isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+            or state == "25P03"
+        ):
             raise Refused(
                 f"the database {where} cannot be used: {words}",
                 "see that it runs and that `store` is right (a password comes from PGPASSWORD or "

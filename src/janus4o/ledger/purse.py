@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from janus4o.errors import BudgetStop
+from janus4o.errors import BudgetStop, Janus4oError
 from janus4o.ledger.budget import Budget
 from janus4o.ledger.limits import MARGIN, WINDOW, Call, Pace
 from janus4o.ledger.prices import Price
@@ -56,6 +56,7 @@ class Purse(Budget):
     def __init__(self, limit_usd: float | None, workers: Workers, engine: Engine) -> None:
         super().__init__(limit_usd)
         self._workers, self._engine = workers, engine
+        self._owed = (0.0, 0.0)
         self._read()
 
     def _read(self) -> None:
@@ -72,10 +73,12 @@ class Purse(Budget):
             self._settled.clear()
             with contextlib.suppress(TimeoutError):  # other workers' calls do not wake us
                 await asyncio.wait_for(self._settled.wait(), LOOK_SECONDS)
+            self._workers.bury_dead()  # or what they set aside would be waited for for ever
 
     def reserve(self, teacher: str, price: Price | None) -> float:
         if self.limit_usd is None or price is None or not price.call_usd:
             return super().reserve(teacher, price)
+        self._pay()
         with self._engine.begin() as connection:
             self.spent_usd, self._reserved_usd = self._workers.money(connection)
             reserved = super().reserve(teacher, price)
@@ -89,9 +92,16 @@ class Purse(Budget):
 
     def settle(self, reserved: float, cost_usd: float | None) -> None:
         spent = reserved if cost_usd is None else cost_usd
-        if spent or reserved:
-            self._move(spent, -reserved)
+        self._owed = (self._owed[0] + spent, self._owed[1] - reserved)
+        # The answer must be kept first: where the database cannot be reached, the next step says so.
+        with contextlib.suppress(Janus4oError, OSError):
+            self._pay()
         self._settled.set()
+
+    def _pay(self) -> None:
+        if any(self._owed):
+            self._move(*self._owed)
+            self._owed = (0.0, 0.0)
 
     def _move(self, spent: float, reserved: float) -> None:
         with self._engine.begin() as connection:
@@ -175,7 +185,7 @@ class SharedPace(Pace):
 
     def correct(self, call: Call, tokens: int) -> None:
         if tokens != call.tokens:
-            with self._engine.begin() as connection:
+            with contextlib.suppress(Janus4oError, OSError), self._engine.begin() as connection:
                 mine = update(TURNS).where(TURNS.c.number == call.number)
                 connection.execute(mine.values(tokens=tokens))
         super().correct(call, tokens)
@@ -183,7 +193,7 @@ class SharedPace(Pace):
     def pause(self, call: Call, seconds: float | None) -> None:
         super().pause(call, seconds)
         if seconds:
-            with self._engine.begin() as connection:
+            with contextlib.suppress(Janus4oError, OSError), self._engine.begin() as connection:
                 gate = update(GATES).where(GATES.c.role == self._role)
                 until = func.greatest(GATES.c.not_before, NOW + seconds)
                 connection.execute(gate.values(not_before=until))

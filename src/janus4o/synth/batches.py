@@ -102,14 +102,13 @@ class Desk:
         self._sender: asyncio.Task[None] | None = None
         self._results: dict[str, asyncio.Task[_Results | None]] = {}
 
-    def look_again(self) -> None:
-        """Takes over the batches of workers that are gone."""
-        known = set(self._batches)
+    def look_again(self, sample: str) -> None:
+        """Takes over what workers that are gone had sent with batches for this sample."""
         for batch in self._store.batches():
             if batch.role == self._role:
                 self._batches.setdefault(batch.token, batch)
-        for token, call in self._store.waiting():
-            if token in self._batches and token not in known:
+        for token, call in self._store.waiting(sample):
+            if token in self._batches:
                 self._out[call.request] = (token, call)
 
     def takes(self, request: str, asked: Asked) -> bool:
@@ -162,9 +161,10 @@ class Desk:
         for path in self._folder.glob("*.jsonl"):
             token = path.name.partition("-")[0]
             if token in self._batches and token not in wanted:
-                path.unlink()
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()
+                path.unlink(missing_ok=True)
+        if not self._store.is_shared:  # else another may be about to write into it
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
 
     # sending
 

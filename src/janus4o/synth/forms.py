@@ -87,6 +87,7 @@ def read(answer: str, form: Form[T]) -> T:
     """What an answer says; raises Malformed."""
     try:
         found = json.loads(answer)
+        json.dumps(found, ensure_ascii=False).encode()  # half a character cannot be kept
     except (ValueError, RecursionError):
         raise Malformed("it is not JSON") from None
     if not isinstance(found, dict) or found.keys() != set(form.schema["required"]):

@@ -451,7 +451,7 @@ class _Run:
                 case Taken.AGAIN:
                     self._teachers.recall(self._store.attempts_of(sample))
                     for desk in self._teachers.desks.values():
-                        desk.look_again()
+                        desk.look_again(sample.id)
                     break
                 case Taken.THEIRS:
                     queue.elsewhere.add(sample.index)

@@ -31,9 +31,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from janus4o.errors import FolderBusy, Refused
-from janus4o.ledger import journal
+from janus4o.ledger import batches, journal
+from janus4o.ledger.batches import Batch
 from janus4o.ledger.budget import Budget
-from janus4o.ledger.journal import METADATA
+from janus4o.ledger.journal import METADATA, Sent
 from janus4o.ledger.limits import Pace
 from janus4o.ledger.postgres import (
     PLACE_NAME,
@@ -99,7 +100,7 @@ def open_store(folder: Path, url: str | None = None) -> Store:
         folder.mkdir(parents=True, exist_ok=True)
         place = _make(folder, url)
     # Machines may reach the same database under different names.
-    return SharedStore(folder, place, place.url if url is None else url)
+    return SharedStore(folder, place, url)
 
 
 def _make(folder: Path, url: str) -> Place:
@@ -126,13 +127,15 @@ class SharedStore(Store):
     is_shared = True
     _insert: Callable[[Table], Any] = staticmethod(postgresql.insert)
 
-    def __init__(self, folder: Path, place: Place, url: str) -> None:
+    def __init__(self, folder: Path, place: Place, url: str | None) -> None:
         self.place, self._url = place, url
         super().__init__(folder)
         self._me = Workers(self._engine)
 
     def _open(self) -> Engine:
-        engine = open_postgres(self._url, self.place.schema)
+        engine = open_postgres(
+            self._url or self.place.url, self.place.schema, chosen=self._url is not None
+        )
         try:
             check_version(engine, self.place.layout, LAYOUT)
         except BaseException:
@@ -161,7 +164,7 @@ class SharedStore(Store):
 
     def copy(self, folder: Path) -> None:
         self.flush()
-        place = _make(folder, self._url)
+        place = _make(folder, self._url or self.place.url)
         with self._engine.begin() as connection:
             for table in METADATA.sorted_tables:
                 columns = [column.name for column in table.columns]
@@ -230,6 +233,18 @@ class SharedStore(Store):
         if limits == Limits():
             return super().pace(role, limits, at_once, sleep)
         return SharedPace(limits, at_once, role, self._engine, sleep=sleep)
+
+    # a buried worker pays for nothing more
+
+    def send(self, call: Sent) -> None:
+        with self._engine.begin() as connection:
+            self._me.confirm(connection)
+            journal.append_sent(connection, call)
+
+    def begin_batch(self, batch: Batch, calls: list[Sent]) -> None:
+        with self._engine.begin() as connection:
+            self._me.confirm(connection)
+            batches.begin(connection, batch, calls)
 
     # samples
 

@@ -267,10 +267,10 @@ class Store:
         with self._engine.connect() as connection:
             return list(batches.batches(connection))
 
-    def waiting(self) -> list[tuple[str, Sent]]:
+    def waiting(self, sample: str | None = None) -> list[tuple[str, Sent]]:
         """Token and call of everything that went out with a batch and has no outcome yet."""
         with self._engine.connect() as connection:
-            return list(batches.waiting(connection))
+            return list(batches.waiting(connection, sample))
 
     def attempts(self) -> Iterator[Attempt]:
         """Every committed call, oldest first."""
@@ -358,7 +358,9 @@ def to_row(standing: Standing) -> dict[str, Any]:
         "number": sample.index,
         "id": sample.id,
         "state": standing.state.value,
-        "reason": standing.reason,
+        "reason": standing.reason.encode("utf-8", "backslashreplace")
+        .decode()
+        .replace("\0", "\\x00"),
         "row": None if row is None else json.dumps(row.to_json(), ensure_ascii=False),
     }
 

@@ -29,6 +29,8 @@ MANY = 2000
 """Rows from which on it pays to start processes."""
 BATCH_ROWS, BATCH_BYTES = 32, 16_000_000
 """What goes to a process at once, at most; one row always goes."""
+MOST_SENT = 1_000_000
+"""Bytes of what a process begins with."""
 
 
 def measures_ahead(rows: Rows, start: int, seers: tuple[Any, ...]) -> Iterator[Measures]:
@@ -44,9 +46,15 @@ def measures_ahead(rows: Rows, start: int, seers: tuple[Any, ...]) -> Iterator[M
     if workers == 1 or len(rows) - start < MANY or not _can_travel(seers):
         yield from _by_threads(rows, start, seers, workers)
         return
+    done = 0
     try:
-        yield from _by_processes(rows, start, seers, workers)
+        for found in _by_processes(rows, start, seers, workers):
+            done += 1
+            yield found
     except BrokenProcessPool:
+        if not done:  # they may not start at all, as from a script without a file
+            yield from _by_threads(rows, start, seers, workers)
+            return
         raise Interrupted(
             "a process that measured pictures was killed; what is measured is kept",
             "run the same command again to go on; if it was out of memory, end something else first",
@@ -139,8 +147,8 @@ def _measure_batch(batch: list[tuple[Row, Carried]]) -> list[Measures]:
 
 
 def _can_travel(seers: tuple[Any, ...]) -> bool:
+    """A network is not sent to every process: each would have its own on the one GPU there is."""
     try:
-        pickle.dumps(seers)
+        return len(pickle.dumps(seers)) < MOST_SENT
     except (pickle.PicklingError, TypeError, AttributeError):
         return False
-    return True
