@@ -277,6 +277,22 @@ def test_money_that_a_dead_worker_set_aside_is_not_waited_for(
     other.close()
 
 
+def test_who_is_to_end_waits_for_no_money(store: SharedStore) -> None:
+    async def wait_and_end() -> None:
+        stopping = calling.Stopping()
+        budget = store.budget(0.05)
+        budget.reserve("x", Price(0.04))
+        waiting = asyncio.ensure_future(
+            budget.reserve_when_free("x", Price(0.04), sleep=stopping.wait)
+        )
+        await asyncio.sleep(0)
+        stopping.set()
+        with pytest.raises(Interrupted):
+            await asyncio.wait_for(waiting, 30)
+
+    asyncio.run(wait_and_end())
+
+
 def test_a_reason_holds_what_a_server_said(make_recipe: Make, store: SharedStore) -> None:
     sample = name_samples(make_recipe()).sample(Pipeline.PROMPT_FIRST, 0)
     assert store.take(sample) is Taken.NEW

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from janus4o.errors import BudgetStop, Refused
 from janus4o.ledger.prices import Price
+
+Sleep = Callable[[float], Awaitable[None]]
 
 
 class Budget:
@@ -22,8 +25,14 @@ class Budget:
         self._reserved_usd = 0.0
         self._settled = asyncio.Event()
 
-    async def reserve_when_free(self, teacher: str, price: Price | None) -> float:
-        """As `reserve`, but waits while calls in flight may turn out cheaper than was set aside."""
+    async def reserve_when_free(
+        self, teacher: str, price: Price | None, sleep: Sleep = asyncio.sleep
+    ) -> float:
+        """As `reserve`, but waits while calls in flight may turn out cheaper than was set aside.
+
+        Args:
+            sleep: what long waiting is done with; it may end it with an error.
+        """
         while True:
             try:
                 return self.reserve(teacher, price)

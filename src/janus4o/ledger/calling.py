@@ -200,7 +200,7 @@ class Caller:
         if earlier is not None and self._budget.limit_usd is not None:
             reserved = self._budget.resume(earlier.reserved_usd)
         else:
-            reserved = await self._budget.reserve_when_free(name, price)
+            reserved = await self._budget.reserve_when_free(name, price, self._stopping.wait)
         cost: float | None = 0.0
         turn: AbstractAsyncContextManager[Call | None] = contextlib.nullcontext()
         if self._pace is not None and counter is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 
 from sqlalchemy import (
     Column,
@@ -22,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from janus4o.errors import BudgetStop, Janus4oError
-from janus4o.ledger.budget import Budget
+from janus4o.ledger.budget import Budget, Sleep
 from janus4o.ledger.limits import MARGIN, WINDOW, Call, Pace
 from janus4o.ledger.prices import Price
 from janus4o.ledger.workers import NOW, SHARED, Workers
@@ -63,7 +62,9 @@ class Purse(Budget):
         with self._engine.begin() as connection:
             self.spent_usd, self._reserved_usd = self._workers.money(connection)
 
-    async def reserve_when_free(self, teacher: str, price: Price | None) -> float:
+    async def reserve_when_free(
+        self, teacher: str, price: Price | None, sleep: Sleep = asyncio.sleep
+    ) -> float:
         while True:
             try:
                 return self.reserve(teacher, price)
@@ -73,6 +74,7 @@ class Purse(Budget):
             self._settled.clear()
             with contextlib.suppress(TimeoutError):  # other workers' calls do not wake us
                 await asyncio.wait_for(self._settled.wait(), LOOK_SECONDS)
+            await sleep(0)  # theirs may take hours: whoever is to end does not wait for them
             self._workers.bury_dead()  # or what they set aside would be waited for for ever
 
     def reserve(self, teacher: str, price: Price | None) -> float:
@@ -128,7 +130,7 @@ class SharedPace(Pace):
         engine: Engine,
         *,
         window: float | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         super().__init__(limits, at_once, window=window, sleep=sleep)
         self._seconds = (WINDOW if window is None else window) + MARGIN

@@ -33,7 +33,7 @@ from sqlalchemy.dialects import postgresql
 from janus4o.errors import FolderBusy, Refused
 from janus4o.ledger import batches, journal
 from janus4o.ledger.batches import Batch
-from janus4o.ledger.budget import Budget
+from janus4o.ledger.budget import Budget, Sleep
 from janus4o.ledger.journal import METADATA, Sent
 from janus4o.ledger.limits import Pace
 from janus4o.ledger.postgres import (
@@ -54,7 +54,6 @@ from janus4o.synth.store import (
     SAMPLES,
     STORE_NAME,
     News,
-    Sleep,
     Store,
     Taken,
     to_row,

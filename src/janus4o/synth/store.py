@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
@@ -34,7 +34,7 @@ from janus4o.errors import DataError, RecipeChanged
 from janus4o.ledger import batches, journal
 from janus4o.ledger.batches import Batch, BatchState
 from janus4o.ledger.blobs import Blobs
-from janus4o.ledger.budget import Budget
+from janus4o.ledger.budget import Budget, Sleep
 from janus4o.ledger.database import open_database
 from janus4o.ledger.journal import METADATA, Attempt, Sent, Spend
 from janus4o.ledger.limits import Pace
@@ -51,7 +51,6 @@ GROUP_CHANGES = 4096
 AT_ONCE = 100
 """Rows that are read at once where all are: they need not fit into memory."""
 
-Sleep = Callable[[float], Awaitable[None]]
 
 SAMPLES = Table(
     "samples",
