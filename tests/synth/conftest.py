@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from janus4o.exchange import (
 )
 from janus4o.images import save_png
 from janus4o.recipe import Recipe, parse
+from janus4o.rows import open_rows
 
 SIZE = 16
 
@@ -104,3 +106,11 @@ def make_recipe() -> Callable[..., Recipe]:
 @pytest.fixture
 def teacher() -> type[Teacher]:
     return Teacher
+
+
+def result(folder: Path) -> tuple[bytes, dict[str, bytes]]:
+    """rows.jsonl and every picture its rows name."""
+    rows = open_rows(folder)
+    assert rows.problems == ()
+    names = {name for row in rows for name in (*row.input_image, row.output_image)}
+    return (folder / "dataset" / "rows.jsonl").read_bytes(), {n: rows.read(n) for n in names}

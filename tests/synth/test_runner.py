@@ -29,16 +29,10 @@ from janus4o.synth import runner
 from janus4o.synth.runner import Outcome, run
 from janus4o.synth.status import status
 
+from .conftest import result
+
 Make = Callable[..., Recipe]
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
-def result(folder: Path) -> tuple[bytes, dict[str, bytes]]:
-    """rows.jsonl and every picture its rows name."""
-    rows = open_rows(folder)
-    assert rows.problems == ()
-    names = {name for row in rows for name in (*row.input_image, row.output_image)}
-    return (folder / "dataset" / "rows.jsonl").read_bytes(), {n: rows.read(n) for n in names}
 
 
 def finish(folder: Path, recipe: Recipe, teacher: object) -> tuple[bytes, dict[str, bytes]]:

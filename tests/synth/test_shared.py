@@ -33,16 +33,10 @@ from janus4o.synth.shared import SharedStore, open_store
 from janus4o.synth.status import status
 from janus4o.synth.store import Taken
 
+from .conftest import result
+
 Make = Callable[..., Recipe]
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-
-
-def result(folder: Path) -> tuple[bytes, dict[str, bytes]]:
-    """rows.jsonl and every picture its rows name."""
-    rows = open_rows(folder)
-    assert rows.problems == ()
-    names = {name for row in rows for name in (*row.input_image, row.output_image)}
-    return (folder / "dataset" / "rows.jsonl").read_bytes(), {n: rows.read(n) for n in names}
 
 
 @pytest.fixture

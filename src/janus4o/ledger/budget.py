@@ -40,7 +40,11 @@ class Budget:
                 if self._reserved_usd <= 1e-9:
                     raise
             self._settled.clear()
-            await self._settled.wait()
+            await self._wait_for_money(sleep)
+
+    async def _wait_for_money(self, sleep: Sleep) -> None:
+        """Until something was given back, or may have been."""
+        await self._settled.wait()
 
     def reserve(self, teacher: str, price: Price | None) -> float:
         """Sets money aside for one call; give it back with `settle`.

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from janus4o.errors import BudgetStop, Janus4oError
+from janus4o.errors import Janus4oError
 from janus4o.ledger.budget import Budget, Sleep
 from janus4o.ledger.limits import MARGIN, WINDOW, Call, Pace
 from janus4o.ledger.prices import Price
@@ -62,20 +62,11 @@ class Purse(Budget):
         with self._engine.begin() as connection:
             self.spent_usd, self._reserved_usd = self._workers.money(connection)
 
-    async def reserve_when_free(
-        self, teacher: str, price: Price | None, sleep: Sleep = asyncio.sleep
-    ) -> float:
-        while True:
-            try:
-                return self.reserve(teacher, price)
-            except BudgetStop:
-                if self._reserved_usd <= 1e-9:
-                    raise
-            self._settled.clear()
-            with contextlib.suppress(TimeoutError):  # other workers' calls do not wake us
-                await asyncio.wait_for(self._settled.wait(), LOOK_SECONDS)
-            await sleep(0)  # theirs may take hours: whoever is to end does not wait for them
-            self._workers.bury_dead()  # or what they set aside would be waited for for ever
+    async def _wait_for_money(self, sleep: Sleep) -> None:
+        with contextlib.suppress(TimeoutError):  # other workers' calls do not wake us
+            await asyncio.wait_for(self._settled.wait(), LOOK_SECONDS)
+        await sleep(0)  # theirs may take hours: whoever is to end does not wait for them
+        self._workers.bury_dead()  # or what they set aside would be waited for for ever
 
     def reserve(self, teacher: str, price: Price | None) -> float:
         if self.limit_usd is None or price is None or not price.call_usd:
