@@ -30,7 +30,7 @@ $(READY): pyproject.toml
 	echo "installing $(or $(TORCH),torch==2.13.0)"
 	$(PIP) install "$(or $(TORCH),torch==2.13.0)" $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)")
 	echo "installing janus4o and what it needs"
-	$(PIP) install -e ".[model,train,eval,openai,google,data,postgres,dev]"
+	$(PIP) install -e ".[model,train,eval,openai,google,data,postgres,ray,dev]"
 	touch $(READY)
 
 demo: $(READY)  ## the whole loop on the offline world: synthesize, fine-tune, generate, score, report

@@ -16,6 +16,7 @@ from janus4o.ledger.blobs import Blobs
 from janus4o.records import Provenance, Row
 from janus4o.rows import open_rows
 from janus4o.synth.checking import ahead
+from janus4o.synth.checking.measures import BLIND
 from janus4o.synth.checking.nearest import FAR, Prompts, nearest_pictures, words_of
 from janus4o.synth.checking.registry import CHECKS, chosen
 from janus4o.synth.checking.run import check_rows, read_checks
@@ -251,10 +252,10 @@ def test_processes_measure_what_threads_do(made: Path, monkeypatch: pytest.Monke
     Path(
         made / "blobs" / rows[4].output_image[:2] / rows[4].output_image
     ).unlink()  # gone meanwhile
-    by_threads = list(ahead.measures_ahead(rows, 2, (inspector,)))
+    by_threads = list(ahead.measures_ahead(rows, 2, (inspector, BLIND)))
     assert by_threads[2].figures == {"decodes": 1}
     monkeypatch.setattr(ahead, "MANY", 1)
     monkeypatch.setattr(ahead, "BATCH_ROWS", 3)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr(ahead, "_by_threads", None)
-    assert list(ahead.measures_ahead(rows, 2, (inspector,))) == by_threads
+    assert list(ahead.measures_ahead(rows, 2, (inspector, BLIND))) == by_threads

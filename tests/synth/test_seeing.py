@@ -73,7 +73,7 @@ def test_a_detectors_own_thresholds_count() -> None:
             scores = [0.2, 0.5, 0.95]
             return {"dog": Found(np.array([[0, 0, 9, 9, s] for s in scores], np.float32))}
 
-    counter = DetectorCounter(Sure(), frozenset({"dog"}))
+    counter = DetectorCounter("sketch", Sure(), frozenset({"dog"}))
     assert counter.count(Image.new("RGB", (8, 8))) == {"dog": (2, 1)}
 
 
@@ -81,6 +81,7 @@ class Lines:
     """A reader that reads what it is told; pictures are told apart by their first pixel."""
 
     name = "lines 1"
+    heavy = False
 
     def __init__(self, said: dict[int, list[str]]) -> None:
         self.said = said

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from janus4o.cli import console
+from janus4o.cli.backend import BackendOption
+from janus4o.cluster import Backend
 from janus4o.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL import Image
 
     from janus4o.evaluate.geneval.networks import Detector
@@ -56,6 +60,7 @@ def command(
         list[Path] | None,
         typer.Option(help="A benchmark's prompts, a line each (or JSON lines with `prompt`)."),
     ] = None,
+    backend: BackendOption = Backend.PLAIN,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what each check rejected.")
     ] = False,
@@ -90,6 +95,7 @@ def command(
             eyes=eyes,
             benchmark=benchmark,
             jury=jury,
+            backend=backend,
             progress=lambda done, _total: progress.update(done),
         )
     if as_json:
@@ -139,10 +145,11 @@ def eyes_of(ocr: bool, detector: str | None) -> Eyes:
     from janus4o.synth.checking.ocr import RapidReader
     from janus4o.synth.checking.seeing import Eyes
 
-    return Eyes(RapidReader() if ocr else None, _counter(detector) if detector else None)
+    return Eyes(RapidReader() if ocr else None, counter_of(detector) if detector else None)
 
 
-def _counter(word: str) -> DetectorCounter:
+def counter_of(word: str) -> DetectorCounter:
+    """The counter that `--detector` asks for; raises UsageError or CheckpointError."""
     from janus4o.evaluate.geneval.classes import CLASSES
     from janus4o.sketch.scene import Shape
 
@@ -150,26 +157,39 @@ def _counter(word: str) -> DetectorCounter:
     if word == "sketch":
         from janus4o.evaluate.geneval.sketch import SketchDetector
 
-        return DetectorCounter(SketchDetector(), frozenset(shape.value for shape in Shape))
+        return DetectorCounter(word, SketchDetector(), frozenset(shape.value for shape in Shape))
     if kind not in ("mask2former", "grounding-dino", "owlv2") or not weights:
         raise UsageError(
             f"--detector {word!r} is none", "say sketch, or e.g. owlv2=FOLDER (or a hub id)"
         )
     from janus4o.cli.benchmarks import detector_of
 
-    return DetectorCounter(detector_of(kind, weights, "auto"), frozenset(CLASSES))
+    return DetectorCounter(word, detector_of(kind, weights, "auto"), frozenset(CLASSES))
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorCounter:
-    """A detector of GenEval's, asked how many there are. Speaks `seeing.Counter`."""
+    """A detector of GenEval's, asked how many there are. Speaks `seeing.Counter`.
 
+    Args:
+        word: what `counter_of` made it of.
+    """
+
+    word: str
     detector: Detector
     classes: frozenset[str]
+
+    def __reduce__(self) -> tuple[Callable[[str], DetectorCounter], tuple[str]]:
+        """Sent to another machine it is made there anew, on a GPU where that has one."""
+        return counter_of, (self.word,)
 
     @property
     def name(self) -> str:
         return self.detector.name
+
+    @property
+    def heavy(self) -> bool:
+        return self.word != "sketch"
 
     def count(self, image: Image.Image) -> dict[str, tuple[int, int]]:
         options = self.detector.options

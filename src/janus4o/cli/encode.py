@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from janus4o.cli import console
+from janus4o.cli.backend import BackendOption
+from janus4o.cluster import Backend
 
 if TYPE_CHECKING:
     from janus4o.recipe import Recipe
@@ -25,13 +27,14 @@ def command(
     device: Annotated[
         str, typer.Option(help="auto (every GPU there is, or the CPU), cpu, cuda or cuda:N.")
     ] = "auto",
+    backend: BackendOption = Backend.PLAIN,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Turn the pictures of RECIPE's data set into codes. A second run does nothing."""
     from janus4o.recipe import load
 
     read = load(recipe, overrides)
-    codes = encode(read, init or read.model.init, device)
+    codes = encode(read, init or read.model.init, device, backend)
     if as_json:
         console.json(
             {
@@ -45,7 +48,9 @@ def command(
         console.say(f"{len(codes.rows):,} rows in {codes.folder}")
 
 
-def encode(recipe: Recipe, init: str, device: str = "auto") -> Codes:
+def encode(
+    recipe: Recipe, init: str, device: str = "auto", backend: Backend = Backend.PLAIN
+) -> Codes:
     """The stage itself, in the recipe's run folder."""
     from janus4o import files
     from janus4o.model.device import pick_devices
@@ -66,7 +71,8 @@ def encode(recipe: Recipe, init: str, device: str = "auto") -> Codes:
                 progress.total = total
                 progress.update(done)
 
-            codes = encode_rows(rows, model, recipe.folder / "codes", show, devices=devices)
+            folder = recipe.folder / "codes"
+            codes = encode_rows(rows, model, folder, show, devices=devices, backend=backend)
     if codes.unreadable:
         console.warn(
             f"{codes.unreadable} unreadable pictures cost {codes.skipped} rows; "

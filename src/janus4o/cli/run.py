@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from janus4o.cli import console
+from janus4o.cli.backend import BackendOption
 from janus4o.cli.synth import ForkOption, read_recipe
+from janus4o.cluster import Backend
 
 if TYPE_CHECKING:
     from janus4o.recipe import Recipe
@@ -29,6 +31,7 @@ def command(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
     ] = None,
     fork: ForkOption = None,
+    backend: BackendOption = Backend.PLAIN,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print scores, times and paths as JSON.")
     ] = False,
@@ -47,7 +50,7 @@ def command(
     begun = time.monotonic()
     with lock(read.folder):
         announce(read)
-        summary, page = run(read)
+        summary, page = run(read, backend)
     seconds, memory = time.monotonic() - begun, peak_memory()
     if as_json:
         console.json(
@@ -89,7 +92,7 @@ def announce(recipe: Recipe) -> None:
     console.note(f"cost: {what}{limit}. Ctrl-C stops it, the same command goes on.")
 
 
-def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:
+def run(recipe: Recipe, backend: Backend = Backend.PLAIN) -> tuple[dict[str, Any], Path]:
     """All stages in the recipe's run folder; returns scores/summary.json and the report's path."""
     from janus4o.cli import samples
     from janus4o.cli.encode import encode
@@ -100,9 +103,9 @@ def run(recipe: Recipe) -> tuple[dict[str, Any], Path]:
 
     folder = recipe.folder
     with stage(folder, "synthesize", "dataset/rows.jsonl"):
-        synthesize(recipe)
+        synthesize(recipe, backend=backend)
     with stage(folder, "encode", "codes/*/*"):
-        encode(recipe, recipe.model.init)
+        encode(recipe, recipe.model.init, backend=backend)
     with stage(folder, "train", "checkpoints/*"):
         trained = train(recipe, recipe.model.init)
     with stage(folder, "sample", "samples/*"):

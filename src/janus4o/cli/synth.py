@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from janus4o.cli import console
+from janus4o.cli.backend import BackendOption
+from janus4o.cluster import Backend
 
 if TYPE_CHECKING:
     from janus4o.cli.teachers import Staff
@@ -40,6 +42,7 @@ def command(
         float | None, typer.Option(min=0, help="US dollars; stop before spending more.")
     ] = None,
     fork: ForkOption = None,
+    backend: BackendOption = Backend.PLAIN,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Make the data set of RECIPE in its run folder.
@@ -50,7 +53,7 @@ def command(
     changes = list(overrides or [])
     if budget is not None:
         changes.append(f"synthesis.budget_usd={budget}")
-    outcome = synthesize(read_recipe(recipe, changes, fork), limit)
+    outcome = synthesize(read_recipe(recipe, changes, fork), limit, backend)
     tally, spend = outcome.tally, outcome.spend
     if as_json:
         console.json(
@@ -86,7 +89,9 @@ def read_recipe(path: Path, overrides: list[str] | None, fork: Path | None) -> R
     return forked
 
 
-def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
+def synthesize(
+    recipe: Recipe, limit: int | None = None, backend: Backend = Backend.PLAIN
+) -> Outcome:
     """The stage itself, in the recipe's run folder."""
     from janus4o.cli.teachers import hire
     from janus4o.errors import BudgetStop, Interrupted, Janus4oError, Refused
@@ -94,7 +99,7 @@ def synthesize(recipe: Recipe, limit: int | None = None) -> Outcome:
     from janus4o.synth.runner import run
     from janus4o.synth.shared import is_shared
 
-    staff = hire(recipe)
+    staff = hire(recipe, backend=backend)
     with lock(recipe.folder, shared=is_shared(recipe.folder, recipe.store)):
         try:
             with console.progress(None, "synth", "rows") as progress:

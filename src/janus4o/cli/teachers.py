@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from janus4o.cluster import Backend, RayPool
+
 if TYPE_CHECKING:
     from janus4o.exchange import Painter, Writer
-    from janus4o.recipe import PainterServer, Recipe, WriterServer
+    from janus4o.generate.teacher import Model
+    from janus4o.recipe import Local, PainterServer, Recipe, WriterServer
     from janus4o.synth.checks import Inspector
     from janus4o.teachers.google import GooglePainter, GoogleWriter
     from janus4o.teachers.openai import OpenAIPainter, OpenAIWriter
@@ -34,11 +38,12 @@ def shutdowns(recipe: Recipe) -> list[str]:
     return [line for line in found if line]
 
 
-def hire(recipe: Recipe, asking: bool = True) -> Staff:
+def hire(recipe: Recipe, asking: bool = True, backend: Backend = Backend.PLAIN) -> Staff:
     """The teachers of a recipe.
 
     Args:
         asking: False where they will only be reckoned with; no key is needed then.
+        backend: where the models of our own compute.
 
     Raises:
         Refused: a teacher's key or package is not there.
@@ -63,10 +68,10 @@ def hire(recipe: Recipe, asking: bool = True) -> Staff:
     painter: Painter = SketchPainter(sketched, hold_out)
     ours = {one for one in (teachers.writer, teachers.painter) if isinstance(one, Local)}
     if ours:
-        from janus4o.generate.teacher import JanusCaptioner, JanusPainter, Loaded
+        from janus4o.generate.teacher import JanusCaptioner, JanusPainter
 
         _check_has_pictures(recipe)
-        models = {one: Loaded(one.model, one.device) for one in ours}
+        models = _models(ours, backend if asking else Backend.PLAIN)
         if asking:
             for model in models.values():
                 model.open()  # what cannot be read is said before anything is asked
@@ -90,6 +95,15 @@ def hire(recipe: Recipe, asking: bool = True) -> Staff:
         )
     inspector = Anything() if is_open else SketchInspector(hold_out)
     return Staff(writer, painter, inspector, judge_of(recipe, asking))
+
+
+def _models(ours: Collection[Local], backend: Backend) -> dict[Local, Model]:
+    from janus4o.generate.teacher import Loaded, OnCluster, answerer
+
+    if backend is Backend.RAY:
+        pool = RayPool(answerer, heavy=True)  # one for all: two would wait for each other's GPUs
+        return {one: OnCluster(one.model, one.device, pool) for one in ours}
+    return {one: Loaded(one.model, one.device) for one in ours}
 
 
 def _check_has_pictures(recipe: Recipe) -> None:

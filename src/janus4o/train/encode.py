@@ -23,11 +23,14 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from janus4o.cluster import Backend, RayPool
 from janus4o.errors import BadInput, DataError, Interrupted
 from janus4o.files import write_atomic
 from janus4o.images import open_image
 from janus4o.model import codebook
+from janus4o.model.device import pick_device
 from janus4o.model.loading import JanusModel
 from janus4o.model.preprocess import fit_image, to_pixel_values
 from janus4o.rows import Rows, pictures_of
@@ -66,12 +69,14 @@ def encode_rows(
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
     devices: Sequence[torch.device] = (),
+    backend: Backend = Backend.PLAIN,
 ) -> Codes:
     """Encodes the pictures of `rows` for `model` and returns the encoded data set.
 
     Args:
         devices: where; each gets a copy of the picture tokenizer and works beside the others. None
             given means where the model is. How many there are changes no code.
+        backend: a Ray cluster encodes on its own devices instead.
         folder: the run's `codes` folder; the codes get a folder of their own in it.
         stop: asked between pictures; True keeps what is encoded and ends with Interrupted, and the
             next call goes on. So does a SIGINT or SIGTERM (where this is the main thread).
@@ -111,7 +116,10 @@ def encode_rows(
             progress(done + fresh + len(unreadable), len(wanted))
 
     show(0)
-    with _Encoders(model, devices or [model.device]) as encoders, draining() as interrupted:
+    with (
+        _encoders(model, devices or [model.device], backend) as encoders,
+        draining() as interrupted,
+    ):
 
         def stopped() -> bool:
             return interrupted() or (stop is not None and stop())
@@ -164,22 +172,18 @@ def encode_rows(
     return open_codes(folder)
 
 
+Encode = Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.int64]]
+"""Codes [n, T] of fitted pictures [S, S, 3]."""
+
+
 class _Encoders:
     """Copies of a picture tokenizer, one a device, each busy with one group of pictures at a time."""
 
-    def __init__(self, model: JanusModel, devices: Sequence[torch.device]) -> None:
-        self.count = len(devices)
-        self._free: SimpleQueue[JanusForConditionalGeneration] = SimpleQueue()
+    def __init__(self, tokenizer: nn.Module, devices: Sequence[torch.device]) -> None:
+        self.processes = len(devices)
+        self._free: SimpleQueue[Encode] = SimpleQueue()
         for device in devices:
-            vq = copy.deepcopy(model.network.model.vqmodel).to(device)
-            # Convolutions run up to half as fast again with this layout of their weights.
-            vq.to(memory_format=torch.channels_last)
-            self._free.put(
-                cast(
-                    "JanusForConditionalGeneration",
-                    SimpleNamespace(model=SimpleNamespace(vqmodel=vq)),
-                )
-            )
+            self._free.put(_encoder(copy.deepcopy(tokenizer), str(device)))
         self._pool = ThreadPoolExecutor(len(devices), thread_name_prefix="encode")
 
     def __enter__(self) -> Self:
@@ -189,18 +193,39 @@ class _Encoders:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, pixels: Sequence[NDArray[np.uint8]]) -> Future[NDArray[np.int64]]:
-        """Codes [n, T] of fitted pictures [S, S, 3]."""
-
         def work() -> NDArray[np.int64]:
-            network = self._free.get()
+            encode = self._free.get()
             try:
-                # TensorFloat-32 would round otherwise than the official tokenizer.
-                with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                    return codebook.encode(network, to_pixel_values(np.stack(pixels))).numpy()
+                return encode(pixels)
             finally:
-                self._free.put(network)
+                self._free.put(encode)
 
         return self._pool.submit(work)
+
+
+def _encoders(
+    model: JanusModel, devices: Sequence[torch.device], backend: Backend
+) -> _Encoders | RayPool[Sequence[NDArray[np.uint8]], NDArray[np.int64]]:
+    tokenizer = model.network.model.vqmodel
+    if backend is Backend.RAY:
+        return RayPool(_encoder, tokenizer, "auto", heavy=True)
+    return _Encoders(tokenizer, devices)
+
+
+def _encoder(tokenizer: nn.Module, device: str) -> Encode:
+    """What encodes on one device; the tokenizer is moved there."""
+    # Convolutions run up to half as fast again with this layout of their weights.
+    vq = tokenizer.to(pick_device(device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = cast(
+        "JanusForConditionalGeneration", SimpleNamespace(model=SimpleNamespace(vqmodel=vq))
+    )
+
+    def encode(pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
+        # TensorFloat-32 would round otherwise than the official tokenizer.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            return codebook.encode(network, to_pixel_values(np.stack(pixels))).numpy()
+
+    return encode
 
 
 def _encode(
@@ -208,7 +233,7 @@ def _encode(
     names: Sequence[str],
     sources: set[str],
     model: JanusModel,
-    encoders: _Encoders,
+    encoders: _Encoders | RayPool[Sequence[NDArray[np.uint8]], NDArray[np.int64]],
     unreadable: dict[str, str],
     show: Callable[[int], None],
     stopped: Callable[[], bool],
@@ -232,7 +257,9 @@ def _encode(
     def submit() -> None:
         out.append((tuple(fresh), encoders.submit(list(fresh.values()))))
         fresh.clear()
-        gather(encoders.count)  # no more than each device's next group, or a stop would come late
+        gather(
+            encoders.processes
+        )  # no more than each device's next group, or a stop would come late
 
     def gather(most: int) -> None:
         """Takes in what is encoded until no more than `most` groups are on their way."""

@@ -1,27 +1,29 @@
 """Measures of many rows, made side by side and given in order.
 
 Many rows are measured by processes, because a detector or many small pictures keep one interpreter busy;
-few rows, or what cannot be sent to a process, by threads. The figures do not depend on which.
+few rows, or those a network looks at, by threads; when asked, all of them on a Ray cluster. The figures do
+not depend on which.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any
 
+from janus4o.cluster import AT_A_PROCESS, Backend, RayPool
 from janus4o.errors import DataError, Interrupted
 from janus4o.records import Row
 from janus4o.rows import Rows, pictures_of
 from janus4o.synth.checking.measures import Measures, measure
+from janus4o.synth.checking.seeing import Eyes
+from janus4o.synth.checks import Inspector
 
 AHEAD = 32
 """Rows that threads work ahead of the one that is given next."""
@@ -29,21 +31,25 @@ MANY = 2000
 """Rows from which on it pays to start processes."""
 BATCH_ROWS, BATCH_BYTES = 32, 16_000_000
 """What goes to a process at once, at most; one row always goes."""
-MOST_SENT = 1_000_000
-"""Bytes of what a process begins with."""
+Seers = tuple[Inspector | None, Eyes]
+"""The further arguments of `measure`: who knows what pictures show."""
+Batch = list[tuple[Row, "Carried"]]
 
 
-def measures_ahead(rows: Rows, start: int, seers: tuple[Any, ...]) -> Iterator[Measures]:
+def measures_ahead(
+    rows: Rows, start: int, seers: Seers, backend: Backend = Backend.PLAIN
+) -> Iterator[Measures]:
     """Measures of the rows from `start` on.
-
-    Args:
-        seers: the further arguments of `measure`: who knows what pictures show.
 
     Raises:
         Interrupted: a process was killed, as by a machine without memory.
+        Refused: there is no Ray, or it does not answer.
     """
+    if backend is Backend.RAY:
+        yield from _on_ray(rows, start, seers)
+        return
     workers = min(8, os.cpu_count() or 1)
-    if workers == 1 or len(rows) - start < MANY or not _can_travel(seers):
+    if workers == 1 or len(rows) - start < MANY or seers[1].heavy:
         yield from _by_threads(rows, start, seers, workers)
         return
     done = 0
@@ -61,7 +67,7 @@ def measures_ahead(rows: Rows, start: int, seers: tuple[Any, ...]) -> Iterator[M
         ) from None
 
 
-def _by_threads(rows: Rows, start: int, seers: tuple[Any, ...], workers: int) -> Iterator[Measures]:
+def _by_threads(rows: Rows, start: int, seers: Seers, workers: int) -> Iterator[Measures]:
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Measures]] = deque()
         for number in range(start, len(rows)):
@@ -85,26 +91,40 @@ class Carried:
         return found
 
 
-def _by_processes(
-    rows: Rows, start: int, seers: tuple[Any, ...], workers: int
-) -> Iterator[Measures]:
+def _by_processes(rows: Rows, start: int, seers: Seers, workers: int) -> Iterator[Measures]:
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(seers,)
     )
-    waiting: deque[Future[list[Measures]]] = deque()
     try:
-        for batch in _batches(rows, start):
-            waiting.append(pool.submit(_measure_batch, batch))
-            if len(waiting) > 2 * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        yield from _in_order(
+            _batches(rows, start), lambda batch: pool.submit(_measure_batch, batch), 2 * workers
+        )
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _batches(rows: Rows, start: int) -> Iterator[list[tuple[Row, Carried]]]:
-    batch: list[tuple[Row, Carried]] = []
+def _on_ray(rows: Rows, start: int, seers: Seers) -> Iterator[Measures]:
+    with RayPool[Batch, list[Measures]](_measurer, seers, heavy=seers[1].heavy) as pool:
+        yield from _in_order(
+            _batches(rows, start), pool.submit, (AT_A_PROCESS + 1) * pool.processes
+        )
+
+
+def _in_order(
+    batches: Iterator[Batch], submit: Callable[[Batch], Future[list[Measures]]], most: int
+) -> Iterator[Measures]:
+    """What becomes of the batches, of which `most` are on their way."""
+    waiting: deque[Future[list[Measures]]] = deque()
+    for batch in batches:
+        waiting.append(submit(batch))
+        if len(waiting) > most:
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()
+
+
+def _batches(rows: Rows, start: int) -> Iterator[Batch]:
+    batch: Batch = []
     size = 0
     for number in range(start, len(rows)):
         row = rows[number]
@@ -123,13 +143,13 @@ def _batches(rows: Rows, start: int) -> Iterator[list[tuple[Row, Carried]]]:
         yield batch
 
 
-_seers: tuple[Any, ...] = ()
-"""In a process that measures: what it was begun with."""
+_measure_here: Callable[[Batch], list[Measures]]
+"""In a process that measures."""
 
 
-def _begin(seers: tuple[Any, ...]) -> None:
-    global _seers
-    _seers = seers
+def _begin(seers: Seers) -> None:
+    global _measure_here
+    _measure_here = _measurer(seers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever began it
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -142,13 +162,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _measure_batch(batch: list[tuple[Row, Carried]]) -> list[Measures]:
-    return [measure(carried, row, *_seers) for row, carried in batch]
+def _measure_batch(batch: Batch) -> list[Measures]:
+    return _measure_here(batch)
 
 
-def _can_travel(seers: tuple[Any, ...]) -> bool:
-    """A network is not sent to every process: each would have its own on the one GPU there is."""
-    try:
-        return len(pickle.dumps(seers)) < MOST_SENT
-    except (pickle.PicklingError, TypeError, AttributeError):
-        return False
+def _measurer(seers: Seers) -> Callable[[Batch], list[Measures]]:
+    return lambda batch: [measure(carried, row, *seers) for row, carried in batch]

@@ -24,6 +24,8 @@ class RapidReader:
         Refused: the package is not there, or comes without its networks.
     """
 
+    heavy = True
+
     def __init__(self) -> None:
         try:
             package = importlib.import_module("rapidocr")
@@ -49,6 +51,10 @@ class RapidReader:
             params[f"{stage}.model_path"] = str(found[0])
         self._engine: Any = package.RapidOCR(params=params)
         self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type[RapidReader], tuple[()]]:
+        """Sent to another machine it is made there anew."""
+        return RapidReader, ()
 
     def read(self, image: Image.Image) -> list[str]:
         """Lines of text, as the library orders them: from the top down, from left to right."""

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from janus4o import files
+from janus4o.cluster import Backend
 from janus4o.rows import Rows
-from janus4o.synth.checking.ahead import measures_ahead
+from janus4o.synth.checking.ahead import Seers, measures_ahead
 from janus4o.synth.checking.judged import Judged, Jury, judge_rows
 from janus4o.synth.checking.measures import BLIND, Measures
 from janus4o.synth.checking.nearest import ALIKE, FAR, Prompts, nearest_pictures, words_of
@@ -27,7 +28,6 @@ from janus4o.synth.checks import Inspector
 
 CHECKS_FILE = "checks.jsonl"
 MEASURES_FILE = "measures.jsonl"
-Seers = tuple[Inspector | None, Eyes]
 FLUSH_SECONDS = 2.0
 
 
@@ -58,6 +58,7 @@ def check_rows(
     eyes: Eyes = BLIND,
     benchmark: Sequence[str] = (),
     jury: Jury | None = None,
+    backend: Backend = Backend.PLAIN,
     progress: Callable[[int, int], None] | None = None,
 ) -> Checked:
     """Checks every row and writes `checks.jsonl` into `folder`, a line a row.
@@ -69,6 +70,7 @@ def check_rows(
         eyes: read text and count objects.
         benchmark: prompts that no row may resemble.
         jury: scores pictures; without it only what rows know of a judge counts.
+        backend: where pictures are measured; what is found is the same.
         progress: called with (rows done, rows), once for what is measured, once for what is judged.
 
     Raises:
@@ -79,7 +81,9 @@ def check_rows(
     with files.lock(folder):
         kind = type(inspector).__name__ if inspector is not None else ""
         key = hashlib.sha256(f"{rows.digest} {kind} {eyes.names} 1".encode()).hexdigest()
-        measured = _measure_all(rows, folder / MEASURES_FILE, key, (inspector, eyes), progress)
+        measured = _measure_all(
+            rows, folder / MEASURES_FILE, key, (inspector, eyes), backend, progress
+        )
         told = _ask(rows, measured, folder, jury, checks, progress)
         findings = _judge(rows, measured, benchmark, checks, told)
         with files.writing(folder / CHECKS_FILE) as file:
@@ -125,6 +129,7 @@ def _measure_all(
     path: Path,
     key: str,
     seers: Seers,
+    backend: Backend,
     progress: Callable[[int, int], None] | None,
 ) -> list[Measures]:
     measured = _measured(path, key, len(rows))
@@ -134,7 +139,7 @@ def _measure_all(
         else:
             file.truncate(_whole(path, len(measured)))
         written = time.monotonic()
-        for found in measures_ahead(rows, len(measured), seers):
+        for found in measures_ahead(rows, len(measured), seers, backend):
             measured.append(found)
             file.write(_line(asdict(found)))
             if time.monotonic() - written > FLUSH_SECONDS:

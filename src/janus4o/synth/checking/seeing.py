@@ -20,20 +20,30 @@ NAMED = 4
 
 
 class Reader(Protocol):
-    """Reads text; `name` says with which version of what."""
+    """Reads text; `name` says with which version of what.
+
+    `heavy` ones are networks that take what a machine has: there is one of them, and it is not sent to
+    other processes of the same machine.
+    """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def heavy(self) -> bool: ...
 
     def read(self, image: Image.Image) -> list[str]:
         """Lines of text, in reading order."""
 
 
 class Counter(Protocol):
-    """Finds objects of the `classes` it knows; `name` says with which weights."""
+    """Finds objects of the `classes` it knows; `name` says with which weights, `heavy` as above."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def heavy(self) -> bool: ...
 
     @property
     def classes(self) -> Collection[str]: ...
@@ -53,6 +63,10 @@ class Eyes:
     def names(self) -> str:
         """Of all of them; what they said holds for no others."""
         return " ".join(one.name for one in (self.reader, self.counter) if one is not None)
+
+    @property
+    def heavy(self) -> bool:
+        return any(one.heavy for one in (self.reader, self.counter) if one is not None)
 
     def look(self, row: Row, image: Image.Image) -> tuple[dict[str, float], dict[str, str]]:
         """Figures and reasons of the checks that apply to a row; `image` is its output."""
