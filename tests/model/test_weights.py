@@ -114,6 +114,19 @@ def test_nothing_but_the_picture_tokenizer_is_read_where_it_is_wanted(
         load_picture_tokenizer(copied)
 
 
+def test_a_file_that_changes_later_changes_no_weight(copied: Path) -> None:
+    state = load_file(copied / "model.safetensors")
+    (copied / "model.safetensors").unlink()
+    as_bin(copied, {name: tensor.float() for name, tensor in state.items()})
+    vq = load_picture_tokenizer(copied).network.model.vqmodel
+    before = {name: tensor.clone() for name, tensor in vq.state_dict().items()}
+    path = copied / "pytorch_model.bin"
+    with path.open("r+b") as file:
+        file.write(b"\0" * path.stat().st_size)
+    for name, tensor in vq.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
 def test_shards_are_written_and_read(model: JanusModel, tmp_path: Path) -> None:
     state = dict(model.network.state_dict())
     write_tensors(tmp_path, state, shard=500_000)
