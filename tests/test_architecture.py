@@ -26,7 +26,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "janus4o"
 
 CORE = {
     "errors", "exchange", "records", "recipe", "files", "images", "prompt", "rows", "scored", "signals",
-    "ledger", "boards", "asked", "intervals", "people", "cluster",
+    "ledger", "boards", "asked", "intervals", "people", "audited", "cluster",
 }  # fmt: skip
 WORLDS = {"teachers", "sketch"}
 STAGES = {"generate", "train", "evaluate", "synth", "report"}

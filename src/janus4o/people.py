@@ -34,6 +34,7 @@ Told = Mapping[str, frozenset[str]]
 Targets = Mapping[str, Mapping[str, float]]
 """Dimension → group → share, 0–1."""
 
+_COPY = "copy the shipped people.yaml"
 _TOKEN = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*|[^\w\s]")
 _YEARS_OLD = re.compile(
     r"\b(?:(?:twen|thir|for|fif|six|seven|eigh|nine)ty[ -])?\w+[ -]years?[ -]old\b"
@@ -226,11 +227,25 @@ def read_words(path: str | None = None) -> Words:
     """
     where = repr(path) if path else "people.yaml"
     try:
-        data = yaml.safe_load((Path(path) if path else WORDS).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(
-            f"{where} cannot be read: {error}", "copy the shipped people.yaml"
-        ) from None
+        text = (Path(path) if path else WORDS).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{where} cannot be read: {error}", _COPY) from None
+    return parse_words(text, where)
+
+
+def parse_words(text: str, where: str) -> Words:
+    """The vocabulary that the text of a people.yaml holds.
+
+    Args:
+        where: what to call it in an error.
+
+    Raises:
+        DataError: it is not of this form; names what is wrong.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataError(f"{where} cannot be read: {error}", _COPY) from None
     if not isinstance(data, dict) or data.keys() != {PEOPLE, NOT_PEOPLE, *DIMENSIONS}:
         raise DataError(
             f"{where} has not the keys wanted",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from janus4o.exchange import Refusal, WriteReply, WriteRequest
 from janus4o.images import open_image, save_png
 from janus4o.ledger.blobs import Blobs
 from janus4o.people import DIMENSIONS, read_words
+from janus4o.people import WORDS as SHIPPED
 from janus4o.records import Provenance, Row
+from janus4o.report.page import build
 from janus4o.synth.export import export
 
 GROUPS = read_words().groups
@@ -80,6 +83,14 @@ def audit(*words: str | Path) -> int:
     return app.main(["audit", *map(str, words)])
 
 
+def text_of(run: Path) -> str:
+    """What the run's report says, a single line."""
+    html = re.sub(
+        r"<style>.*?</style>|<script>.*?</script>", "", build(run).read_text(), flags=re.S
+    )
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
 def shares(found: dict[str, object]) -> dict[str, int]:
     gender = next(one for one in found["dimensions"] if one["name"] == "gender")  # type: ignore[attr-defined]
     return {one["group"]: one["count"] for one in gender["shares"] if one["count"]}
@@ -117,6 +128,74 @@ def test_pictures_of_people_are_looked_at_once(
     assert "| women and girls | 1 | 33.3 |" in card
     assert "### Whom the pictures show" in card
     assert "`seer-1` was asked" in card
+    page = text_of(run)
+    assert "Whom the pictures show" in page
+    assert "seer-1 was asked" in page
+    assert "What their prompts leave open: 4 pictures, 3 of them show people" in page
+
+
+def test_report_and_card_count_as_the_last_audit_did(run: Path, tmp_path: Path) -> None:
+    targets, words = tmp_path / "targets.yaml", tmp_path / "words.yaml"
+    targets.write_text("gender: {women and girls: 3, men and boys: 1}")
+    words.write_text(SHIPPED.read_text("utf-8").replace("people: [", "people: [cup, ", 1))
+
+    def both(name: str) -> tuple[str, str]:
+        export(run, tmp_path / name)
+        return text_of(run), (tmp_path / name / "README.md").read_text()
+
+    for text in both("never"):
+        assert "4 of 6 prompts" in text
+        assert "Targets: even shares" in text
+        assert "the English words of people.yaml" in text
+        assert "the targets given" not in text
+    assert audit(run, "--targets", targets, "--words", words) == 0
+    page, card = both("given")
+    for text in page, card:
+        assert "5 of 6 prompts" in text
+        assert "Targets: the targets given" in text
+        assert "the words given to janus4o audit" in text
+    assert "women and girls 1 33 % 6–79 75 %" in page
+    assert "| women and girls | 1 | 33.3 | 6.1–79.2 | 75.0 |" in card
+    # What an export leaves out is not counted; the targets stay.
+    assert app.main(["check", str(run), "--skip", "not_flat"]) == 0  # the woman is the nurse again
+    export(run, tmp_path / "passed", passed=True)
+    card = (tmp_path / "passed" / "README.md").read_text()
+    assert "4 of 5 prompts" in card
+    assert "| women and girls | 0 | 0.0 | 0.0–65.8 | 75.0 | fewer |" in card
+    assert audit(run) == 0
+    for text in both("again"):
+        assert "4 of 6 prompts" in text
+        assert "the targets given" not in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"words": "people: no mapping"},
+        {"words": 5},
+        {"targets": {"gender": 1}},
+        {"pictures": {"served": "x"}},
+        {"pictures": []},
+        None,
+    ],
+)
+def test_a_damaged_audit_counts_as_none(run: Path, change: dict[str, object] | None) -> None:
+    page = text_of(run)
+    assert audit(run) == 0
+    path = run / "audit.json"
+    found = {**json.loads(path.read_text()), **change} if change else ["x"]
+    path.write_text(json.dumps(found))
+    assert text_of(run) == page
+
+
+def test_of_no_people_the_report_says_one_line(run: Path) -> None:
+    rows = run / "dataset" / "rows.jsonl"
+    lines = rows.read_text().splitlines(keepends=True)
+    rows.write_text(lines[3] + lines[5])
+    html = build(run).read_text()
+    assert html.count("No prompt names a person by the English words of people.yaml.") == 1
+    assert 'id="people"' not in html
+    assert "#people" not in html
 
 
 def test_an_unreachable_model_costs_nothing_counted(
@@ -138,6 +217,9 @@ def test_of_another_state_of_the_rows_no_picture_counts(
     rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:3]))
     export(run, tmp_path / "out")
     assert "### Whom the pictures show" not in (tmp_path / "out" / "README.md").read_text()
+    page = text_of(run)
+    assert "Whom the prompts name" in page
+    assert "Whom the pictures show" not in page
 
 
 @pytest.mark.parametrize(

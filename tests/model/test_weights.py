@@ -15,7 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from janus4o.errors import CheckpointError
-from janus4o.model.loading import JanusModel, TinyConfig, load_model, new_model, save_model
+from janus4o.model.loading import (
+    JanusModel,
+    TinyConfig,
+    load_model,
+    load_picture_tokenizer,
+    new_model,
+    save_model,
+)
 from janus4o.model.weights import read_tensors, write_tensors
 
 State = dict[str, torch.Tensor]
@@ -77,6 +84,47 @@ def test_every_kind_of_file_gives_the_same_weights(
     for name, tensor in official_janus.model.network.state_dict().items():
         assert torch.equal(ours[name], tensor), name
         assert ours[name].untyped_storage().nbytes() == tensor.nbytes
+    alone = load_picture_tokenizer(copied).network.state_dict()
+    for name, tensor in alone.items():
+        if name.startswith("model.vqmodel."):
+            assert torch.equal(ours[name], tensor), name
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+        else:
+            assert tensor.is_meta, name
+
+
+@pytest.mark.parametrize("store", [as_shards, as_bins])
+def test_nothing_but_the_picture_tokenizer_is_read_where_it_is_wanted(
+    store: Callable[[Path, State], None], copied: Path
+) -> None:
+    state = load_file(copied / "model.safetensors")
+    (copied / "model.safetensors").unlink()
+    vq = {name for name in state if name.startswith("gen_vision_model.")}
+    other = {name: state[name].to(torch.int8) for name in state.keys() - vq}  # no model's weights
+    store(copied, {**state, **other})
+    with pytest.raises(CheckpointError, match="stored as"):
+        load_model(copied)
+    assert not load_picture_tokenizer(copied).network.model.vqmodel.quant_conv.weight.is_meta
+    gone = next(name for name in sorted(vq) if "quant_conv" in name)
+    del state[gone]
+    for path in copied.glob("*model-0*"):
+        path.unlink()
+    store(copied, {**state, **other})
+    with pytest.raises(CheckpointError, match=f"missing weight {gone}"):
+        load_picture_tokenizer(copied)
+
+
+def test_a_file_that_changes_later_changes_no_weight(copied: Path) -> None:
+    state = load_file(copied / "model.safetensors")
+    (copied / "model.safetensors").unlink()
+    as_bin(copied, {name: tensor.float() for name, tensor in state.items()})
+    vq = load_picture_tokenizer(copied).network.model.vqmodel
+    before = {name: tensor.clone() for name, tensor in vq.state_dict().items()}
+    path = copied / "pytorch_model.bin"
+    with path.open("r+b") as file:
+        file.write(b"\0" * path.stat().st_size)
+    for name, tensor in vq.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
 
 
 def test_shards_are_written_and_read(model: JanusModel, tmp_path: Path) -> None:

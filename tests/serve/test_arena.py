@@ -7,8 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import threading
-from contextlib import contextmanager
 
 import pytest
 from PIL import Image
@@ -19,6 +17,8 @@ from janus4o.evaluate.arena.order import order
 from janus4o.evaluate.arena.votes import read_votes
 from janus4o.serve.arena.page import export, render
 from janus4o.serve.arena.server import Booth, Server
+
+from .conftest import serving
 
 EVIL = "<img src=x onerror=\"document.title='run'\"></script><script>document.title='run'</script>"
 SESSION, OTHER = "a" * 32, "b" * 32
@@ -36,18 +36,10 @@ def contest(tmp_path):
     return make_contest(tmp_path / "c", systems, items, tmp_path / "sources", 0)[0]
 
 
-@contextmanager
 def served(contest, folder, page=None):
     booth = Booth(contest, folder)
     booth.page = page or booth.page
-    with Server(booth, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    return serving(Server(booth, "127.0.0.1", 0))
 
 
 def ask(server, method, path, body=None, headers=None):

@@ -8,8 +8,6 @@ import re
 import shutil
 import subprocess
 import tarfile
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -31,6 +29,8 @@ from janus4o.serve.viewer.server import Server
 from janus4o.synth.checking.run import check_rows
 from janus4o.synth.sample import Pipeline, Sample, Standing, State
 from janus4o.synth.store import Store
+
+from .conftest import serving
 
 EVIL = "<img src=x onerror=\"document.title='run'\"></script><script>document.title='run'</script>"
 SVG = (
@@ -97,17 +97,11 @@ def run(made: Path, tmp_path: Path) -> Path:
     return shutil.copytree(made, tmp_path / "run")
 
 
-@contextmanager
 def served(folder: Path, checks: Path | None = None):
-    with Server("127.0.0.1", 0) as server:
-        server.show(open_album(folder, checks), folder)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    album = open_album(folder, checks)
+    server = Server("127.0.0.1", 0)
+    server.show(album, folder)
+    return serving(server)
 
 
 def ask(server, path, headers=None):

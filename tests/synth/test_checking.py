@@ -15,7 +15,7 @@ from janus4o.images import save_png
 from janus4o.ledger.blobs import Blobs
 from janus4o.records import Provenance, Row
 from janus4o.rows import open_rows
-from janus4o.synth.checking import ahead
+from janus4o.synth.checking import ahead, nearest
 from janus4o.synth.checking.measures import BLIND
 from janus4o.synth.checking.nearest import FAR, Prompts, nearest_pictures, words_of
 from janus4o.synth.checking.registry import CHECKS, chosen
@@ -96,6 +96,28 @@ def test_each_check_finds_its_defect_and_nothing_else(made: Path) -> None:
     assert read_checks(made, open_rows(made).digest) == found
     assert read_checks(made, "of another data set") is None
     assert (made / "dataset" / "rows.jsonl").read_bytes() == before
+
+
+def test_every_stage_says_how_far_it_is(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(nearest, "BLOCK", 2)
+    told: dict[str, list[int]] = {}
+
+    def progress(stage: str, done: int, rows: int) -> None:
+        assert rows == 10
+        told.setdefault(stage, []).append(done)
+
+    check_rows(open_rows(made), made, progress=progress)
+    assert list(told) == ["measure", "compare pictures", "compare prompts"]
+    for stage, done in told.items():
+        assert done == sorted(done), stage
+        assert done[-1] == 10, stage
+    assert len(told["compare pictures"]) > 3
+    assert app.main(["check", str(made)]) == 0
+    said = capsys.readouterr().err
+    for stage in told:
+        assert said.count(f"{stage}: 10/10 rows") == 1
 
 
 def test_a_killed_check_goes_on(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:

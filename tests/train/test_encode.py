@@ -14,7 +14,7 @@ from janus4o.model.preprocess import fit_image, to_pixel_values
 from janus4o.train import encode
 from janus4o.train.codes import codes_folder, open_codes, tokenizer_hash
 from janus4o.train.encode import encode_rows
-from janus4o.train.start import start_model
+from janus4o.train.start import RANDOM, start_model, start_tokenizer
 
 from .conftest import write_data_set
 
@@ -59,6 +59,30 @@ def test_codes_do_not_depend_on_the_dtype_weights_are_held_in(tmp_path, fresh_mo
     wanted = exact.network.model.vqmodel.state_dict()
     for name, tensor in held.network.model.vqmodel.state_dict().items():
         assert torch.equal(tensor, wanted[name]), name
+
+
+def test_a_tokenizer_read_alone_gives_the_same_codes(tmp_path, fresh_model):
+    model = fresh_model()
+    book = model.network.model.vqmodel.quantize.embedding.weight
+    book.data = book * torch.linspace(0.5, 1.5, len(book))[:, None]  # as stored by others
+    rows = write_data_set(tmp_path)
+    for form in ("transformers", "official"):
+        save_model(model, tmp_path / form, torch.bfloat16, form)
+        whole = start_model(str(tmp_path / form), "crop", stored=True)
+        alone = start_tokenizer(str(tmp_path / form), "crop")
+        assert alone.network.lm_head.weight.is_meta
+        one = encode_rows(rows, whole, tmp_path / f"whole-{form}")
+        other = encode_rows(rows, alone, tmp_path / f"alone-{form}", devices=[whole.device])
+        assert rows_of(one) == rows_of(other)
+        index = (one.folder / "index.json").read_text()
+        assert (other.folder / "index.json").read_text() == index
+        assert one.folder.name == other.folder.name
+
+
+def test_a_random_model_is_encoded_with_the_bases_tokenizer():
+    drawn, alone = start_model(RANDOM, "crop"), start_tokenizer(RANDOM, "crop")
+    assert tokenizer_hash(drawn) == tokenizer_hash(alone)
+    assert (drawn.name, drawn.geometry) == (alone.name, alone.geometry)
 
 
 def test_a_picture_many_rows_use_is_encoded_once_and_a_second_run_does_nothing(

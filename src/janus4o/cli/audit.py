@@ -44,29 +44,32 @@ def command(
     """Count which people the prompts name: gender, origin, age, occupation, against targets.
 
     Without --targets the shares are held against what the recipe asks for, where a run says it,
-    else against even ones. Nothing is removed or changed. Cards of later
-    exports count the prompts anew, with the shipped words and the recipe's targets, and show what
-    --ask found.
+    else against even ones. Nothing is removed or changed. The report and the cards of later exports
+    count by these words and against these targets, and show what --ask found.
     """
     import json
 
-    from janus4o.people import ASKED_FOR, GIVEN, asked_for, read_targets, read_words, tally
+    from janus4o.audited import AUDIT_FILE, Audited, read_audit
+    from janus4o.people import read_targets, read_words
     from janus4o.rows import open_rows
-    from janus4o.synth.export.card import AUDIT_FILE, read_audit, read_making
+    from janus4o.synth.export.card import read_making
 
     known = read_words(str(words) if words else None)
     rows = open_rows(path)
     if out is None and not (path / "dataset").is_dir():
         raise DataError(f"{str(path)!r} is no run folder", "say with --out where to write")
     where = out or path / AUDIT_FILE
-    if targets is not None:
-        law, against = read_targets(targets, known), GIVEN
-    else:
-        law, against = asked_for(read_making(path).targets.get("category", {}), known), ASKED_FOR
+    vocabulary = words.read_text("utf-8") if words else ""
+    audited = Audited(vocabulary, known, read_targets(targets, known) if targets else None)
     told = [known.told(row.input_prompt) for row in rows]
-    prompts = tally(told, known, law, against)
-    found: dict[str, Any] = {"digest": rows.digest, "prompts": prompts.to_json()}
-    if read_audit(where, rows.digest) is not None:  # asked about before; --ask replaces it below
+    prompts = audited.count(told, read_making(path).targets.get("category", {}))
+    found: dict[str, Any] = {
+        "digest": rows.digest,
+        "words": vocabulary or None,
+        "targets": audited.targets,
+        "prompts": prompts.to_json(),
+    }
+    if read_audit(where, rows.digest).portrayed:  # asked about before; --ask replaces it below
         found["pictures"] = json.loads(where.read_bytes())["pictures"]
     _write(where, found)  # what follows may be refused or stopped
     seen: dict[str, Audit] = {}
@@ -83,7 +86,7 @@ def command(
         console.say()
         show(f"{one.looked_at:,} pictures, {one.about_people:,} of them show people; {name}", one)
     if not prompts.about_people:
-        console.note("no prompt names a person by an English word of people.yaml")
+        console.note(f"no prompt names a person by {audited.source}")
     console.note(f"written to {where}")
 
 

@@ -86,7 +86,7 @@ def command(
     if out is None and not (path / ROWS_FILE.parent).is_dir():
         raise DataError(f"{str(path)!r} is no run folder", "say with --out where to write")
     benchmark = [text for file in against or [] for text in read_prompts(file)]
-    with console.progress(len(rows), "check", "rows") as progress:
+    with console.stages("rows") as progress:
         found = check_rows(
             rows,
             out or path,
@@ -96,7 +96,7 @@ def command(
             benchmark=benchmark,
             jury=jury,
             backend=backend,
-            progress=lambda done, _total: progress.update(done),
+            progress=progress,
         )
     if as_json:
         rejected = {check: len(numbers) for check, numbers in found.failed.items()}

@@ -12,8 +12,8 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -152,6 +152,25 @@ def progress(total: int | None, label: str, unit: str = "") -> Iterator[Progress
     finally:
         if shown.touched:  # what was refused before it began has nothing to show
             shown.close()
+
+
+@contextmanager
+def stages(unit: str = "") -> Iterator[Callable[[str, int, int], None]]:
+    """Shows how far loops are that run one after another, each with a count of its own.
+
+    What it gives is called with (stage, how many are done, how many there are).
+    """
+    with ExitStack() as open_ones:
+        shown: Progress | None = None
+
+        def update(stage: str, done: int, total: int) -> None:
+            nonlocal shown
+            if shown is None or shown.label != stage:
+                open_ones.close()  # the stage before
+                shown = open_ones.enter_context(progress(total, stage, unit))
+            shown.update(done)
+
+        yield update
 
 
 class Progress(ABC):

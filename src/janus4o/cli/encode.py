@@ -57,14 +57,14 @@ def encode(
     from janus4o.rows import open_rows
     from janus4o.train.encode import encode_rows
     from janus4o.train.presets import resolve_fit
-    from janus4o.train.start import start_model
+    from janus4o.train.start import start_tokenizer
 
     devices = pick_devices(device)
     with files.lock(recipe.folder):
         rows = open_rows(recipe.folder)
         for problem in rows.problems[:3]:
             console.warn(problem)
-        model = start_model(init, resolve_fit(recipe), recipe.train.seed, stored=True)
+        model = start_tokenizer(init, resolve_fit(recipe))
         with console.progress(None, "encode", "pictures") as progress:
 
             def show(done: int, total: int) -> None:

@@ -24,6 +24,7 @@ from janus4o.model.hub import find_checkpoint
 from janus4o.model.preprocess import Fit
 from janus4o.model.stored import (
     MODEL_CARD_GUIDANCE,
+    PICTURE_TOKENIZER,
     Format,
     Stored,
     name_dtype,
@@ -198,6 +199,26 @@ def load_model(
     network = assemble(stored.config, read_state(stored, dtype))
     if exact_codes:
         network.model.vqmodel.float()
+    return _model(stored, network, where)
+
+
+def load_picture_tokenizer(where: str | Path) -> JanusModel:
+    """A checkpoint's picture tokenizer in float32: what turns pictures into the codes the whole model does.
+
+    Nothing else is read. The rest of the network has shapes and no memory: it lies on the device "meta".
+
+    Raises:
+        CheckpointError: as for `load_model`, as far as the picture tokenizer is concerned.
+    """
+    stored = open_checkpoint(find_checkpoint(where))
+    network = skeleton(stored.config)
+    state = read_state(stored, torch.float32, PICTURE_TOKENIZER)
+    network.load_state_dict(state, strict=False, assign=True)
+    network.train(False)
+    return _model(stored, network, where)
+
+
+def _model(stored: Stored, network: JanusForConditionalGeneration, where: str | Path) -> JanusModel:
     normalise_codebook(network)
     return JanusModel(
         network=network,

@@ -48,6 +48,7 @@ MODEL_CARD_GUIDANCE = 5.0
 
 EMBEDDINGS = "model.language_model.embed_tokens.weight"
 HEAD = "lm_head.weight"
+PICTURE_TOKENIZER = "model.vqmodel."
 CODEBOOK = "model.vqmodel.quantize.embedding.weight"
 
 
@@ -123,11 +124,14 @@ def skeleton(config: JanusConfig) -> JanusForConditionalGeneration:
         return JanusForConditionalGeneration(config)
 
 
-def read_state(stored: Stored, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+def read_state(
+    stored: Stored, dtype: torch.dtype | None = None, within: str = ""
+) -> dict[str, Tensor]:
     """The weights in transformers' names, exactly those of a network of this config.
 
     Args:
         dtype: to convert to; None keeps what is stored.
+        within: what the names of those wanted begin with; nothing is read or said of the others.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected, of another shape or no floating point.
@@ -137,9 +141,10 @@ def read_state(stored: Stored, dtype: torch.dtype | None = None) -> dict[str, Te
         expected = official.places(shapes)
     else:
         expected = {name: official.Place((name,), tuple(shapes[name])) for name in shapes}
+    expected = {k: place for k, place in expected.items() if place.names[0].startswith(within)}
     state: dict[str, Tensor] = {}
     missing = dict(expected)
-    for name, tensor in read_tensors(stored.folder):
+    for name, tensor in read_tensors(stored.folder, expected if within else None):
         if stored.format == "official" and official.DROPPED.match(name):
             continue
         place = missing.pop(name, None)

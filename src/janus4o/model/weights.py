@@ -3,6 +3,7 @@
 A network is built without weights and given the tensors as they are read, so that loading takes the
 memory of the weights and of one tensor more. The files are read, not mapped: mapped pages count
 against the process beside their copies, and a file that changes on disk would change the weights.
+Where only some tensors are wanted, a file of PyTorch's is mapped, and they are copied out of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import io
 import json
 import math
 import pickle
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +67,18 @@ def weight_files(folder: Path) -> list[Path]:
     )
 
 
-def read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+def read_tensors(folder: Path, only: Container[str] | None = None) -> Iterator[tuple[str, Tensor]]:
     """Every stored tensor with its name, on the CPU, each with a memory of its own.
+
+    Args:
+        only: names of those wanted; the others are passed over without being read.
 
     Raises:
         CheckpointError: a file is missing, truncated, or holds something that is no tensor.
     """
     for path in weight_files(folder):
-        yield from _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+        read = _safetensors if path.suffix == ".safetensors" else _pickled
+        yield from read(path, only)
 
 
 def write_tensors(folder: Path, state: Mapping[str, Tensor], shard: int = SHARD_BYTES) -> None:
@@ -107,7 +113,7 @@ def _indexed(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
-def _safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+def _safetensors(path: Path, only: Container[str] | None) -> Iterator[tuple[str, Tensor]]:
     """Reads a file front to back, each tensor straight into its own memory."""
     size = path.stat().st_size
     with path.open("rb", buffering=0) as file:
@@ -123,6 +129,8 @@ def _safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:
                 expected = 8 + length + end
                 raise _damaged(path, f"{size:,} bytes where its header says {expected:,}")
             for start, stop, name in spans:
+                if only is not None and name not in only:
+                    continue
                 dtype = _DTYPES.get(header[name]["dtype"])
                 if dtype is None:
                     raise CheckpointError(
@@ -149,9 +157,11 @@ def _read_into(file: io.FileIO, tensor: Tensor, path: Path) -> None:
         left = left[count:]
 
 
-def _pickled(path: Path) -> Iterator[tuple[str, Tensor]]:
+def _pickled(path: Path, only: Container[str] | None) -> Iterator[tuple[str, Tensor]]:
+    # What was saved before PyTorch 1.6 is no archive and can only be read whole.
+    is_mapped = only is not None and zipfile.is_zipfile(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors, or is damaged: {_first_line(error)}",
@@ -166,9 +176,11 @@ def _pickled(path: Path) -> Iterator[tuple[str, Tensor]]:
         tensor = state.pop(name)  # given away one by one, so that converting frees memory
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise _damaged(path, f"{name!r} is no tensor")
+        if only is not None and name not in only:
+            continue
         storage = tensor.untyped_storage()
-        if storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes:
-            tensor = tensor.clone()  # shared with another one, or a piece of a larger one
+        if is_mapped or storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()  # shared with another one, or a piece of a larger one or a file
         seen.add(storage.data_ptr())
         yield name, tensor.contiguous()
 

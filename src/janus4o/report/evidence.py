@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 import yaml
 
+from janus4o.audited import AUDIT_FILE, Audited, read_audit
 from janus4o.errors import DataError
 from janus4o.recipe import KEPT
 from janus4o.report.suite import SUITE_FILE, SUITE_FOLDER
@@ -49,6 +50,7 @@ class Evidence:
         recipe_text: recipe.yaml as given.
         recipe: the same, parsed.
         rows: the data set.
+        audited: audit.json.
         metrics: one object an optimiser step (keys: train writes them).
         summary: scores/summary.json.
         suite: scores/suite/suite.json.
@@ -64,6 +66,7 @@ class Evidence:
     recipe_text: str
     recipe: dict[str, Any]
     rows: Rows | None
+    audited: Audited
     metrics: tuple[dict[str, Any], ...]
     summary: dict[str, Any] | None
     suite: dict[str, Any] | None
@@ -111,11 +114,13 @@ def read_run(folder: Path) -> Evidence:
         raise DataError(f"run folder {str(folder)!r} does not exist", "give a folder below runs/")
     recipe_text = _text(folder / KEPT)
     scores = folder / SCORES_FOLDER
+    rows = open_rows(folder) if (folder / ROWS_FILE).is_file() else None
     evidence = Evidence(
         folder=folder,
         recipe_text=recipe_text,
         recipe=_recipe(recipe_text),
-        rows=open_rows(folder) if (folder / ROWS_FILE).is_file() else None,
+        rows=rows,
+        audited=read_audit(folder / AUDIT_FILE, rows.digest if rows is not None else ""),
         metrics=_lines(folder / METRICS_FILE),
         summary=_object(scores / SUMMARY_FILE),
         suite=_object(scores / SUITE_FOLDER / SUITE_FILE),

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from janus4o.asked import Distribution, figures
 from janus4o.errors import BadInput
 from janus4o.files import write_atomic
+from janus4o.people import Audit
 from janus4o.report import templates
 from janus4o.report.charts import LineChart, bars, line_chart
 from janus4o.report.contact import contact_sheets
@@ -32,6 +33,7 @@ from janus4o.report.gallery import galleries
 from janus4o.report.loop import HEIGHT, WIDTH, stations
 from janus4o.report.score_table import KINDS, score_tables
 from janus4o.report.suite import suite_rows
+from janus4o.rows import Rows
 
 REPORT_FILE = "report.html"
 
@@ -95,6 +97,7 @@ def render(evidence: Evidence) -> str:
     answers = galleries(evidence.items, evidence.read_score_picture)
     training = _training(evidence.metrics)
     asked = figures(rows, evidence.targets) if rows is not None else None
+    people = _people(rows, evidence) if rows is not None else None
     step, samples = read_drawn(evidence.folder / SAMPLES_FOLDER)
     script = resources.files("janus4o.report").joinpath("page.js").read_text("utf-8")
     return environment.get_template("page.html.j2").render(
@@ -118,6 +121,7 @@ def render(evidence: Evidence) -> str:
         edited=edited,
         problems=rows.problems if rows is not None else (),
         asked=asked,
+        people=people,
         curve=_curve(asked.categories) if asked and asked.categories else None,
         away=bars({reason.replace("_", " "): n for reason, n in evidence.reasons.items()}),
         teachers=_teachers(evidence),
@@ -233,6 +237,12 @@ def _curve(found: Distribution) -> LineChart | None:
     if found.values[0].wanted is not None:
         curves["asked for"] = [(x, 100 * (value.wanted or 0.0)) for x, value in numbers]
     return line_chart(curves, from_zero=True)
+
+
+def _people(rows: Rows, evidence: Evidence) -> Audit:
+    audited = evidence.audited
+    told = (audited.words.told(row.input_prompt) for row in rows)
+    return audited.count(told, evidence.targets.get("category", {}))
 
 
 def _teachers(evidence: Evidence) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The model a training starts from."""
+"""The model a training starts from, and the picture tokenizer its pictures are encoded with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from transformers import JanusForConditionalGeneration
 
 from janus4o.model.hub import SKETCH_BASE
-from janus4o.model.loading import JanusModel, load_model
+from janus4o.model.loading import JanusModel, load_model, load_picture_tokenizer
 from janus4o.model.preprocess import Fit
 
 RANDOM = "random"
@@ -35,3 +35,13 @@ def start_model(init: str, fit: Fit, seed: int = 0, stored: bool = False) -> Jan
         network = JanusForConditionalGeneration(base.network.config).eval()
     network.model.vqmodel.load_state_dict(base.network.model.vqmodel.state_dict())
     return replace(base, network=network, fit=fit, name=RANDOM)
+
+
+def start_tokenizer(init: str, fit: Fit) -> JanusModel:
+    """The picture tokenizer of `start_model(init, fit)` without the rest; see `load_picture_tokenizer`.
+
+    Raises:
+        CheckpointError: `init` is no usable checkpoint.
+    """
+    where = SKETCH_BASE if init == RANDOM else init
+    return replace(load_picture_tokenizer(where), fit=fit, name=init)

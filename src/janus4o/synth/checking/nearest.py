@@ -10,7 +10,7 @@ import itertools
 import math
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from hashlib import blake2b
@@ -35,23 +35,30 @@ Words = NDArray[np.uint64]
 
 
 def nearest_pictures(
-    hashes: Sequence[tuple[str, ...]], far: int = FAR
+    hashes: Sequence[tuple[str, ...]],
+    far: int = FAR,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[int, int] | None]:
     """(bits that differ, number of the earlier one) of each; None for the first or one without hash.
 
     Of edits source and output count together: the larger of both distances. `far` stands for all
-    distances from there on, and then the number says nothing.
+    distances from there on, and then the number says nothing. `progress` is told how many are compared.
     """
     found: list[tuple[int, int] | None] = [None] * len(hashes)
     first: dict[tuple[str, ...], int] = {}
     for number, one in enumerate(hashes):
         if one and (twin := first.setdefault(one, number)) != number:
             found[number] = 0, twin
+    done = len(hashes) - len(first)
+    progress(done)
     for length in {len(one) for one in first}:
         numbers = [number for one, number in first.items() if len(one) == length]
         parts = [_unpack([hashes[n][place] for n in numbers]) for place in range(length)]
-        for k, bits, other in _nearest_of(parts, far):
-            found[numbers[k]] = bits, numbers[other]
+        for block in _nearest_of(parts, far):
+            for k, bits, other in block:
+                if k:
+                    found[numbers[k]] = bits, numbers[other]
+            progress(done := done + len(block))
     return found
 
 
@@ -65,8 +72,8 @@ def _unpack(hashes: list[str]) -> _Part:
     return words, data[:, 8 * HASH_WORDS :].astype(np.int16)
 
 
-def _nearest_of(parts: list[_Part], far: int) -> Iterator[tuple[int, int, int]]:
-    """(row, bits, earlier row) for all rows but the first.
+def _nearest_of(parts: list[_Part], far: int) -> Iterator[list[tuple[int, int, int]]]:
+    """(row, bits, earlier row) for all rows, a block at a time; the first has none before it, and its numbers say nothing.
 
     Rows are taken in the order of a mean colour, a block at a time, so that each block is compared with
     those of about its colour only.
@@ -86,11 +93,11 @@ def _nearest_of(parts: list[_Part], far: int) -> Iterator[tuple[int, int, int]]:
         best = np.full(len(rows), far << 32, np.int64)
         for first in range(0, len(others), 16 * BLOCK):  # a few megabytes at a time
             _improve(best, parts, rows, others[first : first + 16 * BLOCK], far)
-        told = zip(rows.tolist(), (best >> 32).tolist(), (best & 0xFFFFFFFF).tolist(), strict=True)
-        return [one for one in told if one[0]]
+        bits, earlier = (best >> 32).tolist(), (best & 0xFFFFFFFF).tolist()
+        return list(zip(rows.tolist(), bits, earlier, strict=True))
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        yield from itertools.chain.from_iterable(pool.map(block, range(0, len(order), BLOCK)))
+        yield from pool.map(block, range(0, len(order), BLOCK))
 
 
 def _improve(

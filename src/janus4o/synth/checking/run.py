@@ -21,7 +21,7 @@ from janus4o.rows import Rows
 from janus4o.synth.checking.ahead import Seers, measures_ahead
 from janus4o.synth.checking.judged import Judged, Jury, judge_rows
 from janus4o.synth.checking.measures import BLIND, Measures
-from janus4o.synth.checking.nearest import ALIKE, FAR, Prompts, nearest_pictures, words_of
+from janus4o.synth.checking.nearest import ALIKE, BLOCK, FAR, Prompts, nearest_pictures, words_of
 from janus4o.synth.checking.registry import CHECKS, SCORES, Check, Finding
 from janus4o.synth.checking.seeing import Eyes
 from janus4o.synth.checks import Inspector
@@ -29,6 +29,8 @@ from janus4o.synth.checks import Inspector
 CHECKS_FILE = "checks.jsonl"
 MEASURES_FILE = "measures.jsonl"
 FLUSH_SECONDS = 2.0
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, rows done, rows). Stages: measure, judge, compare pictures, compare prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def check_rows(
     benchmark: Sequence[str] = (),
     jury: Jury | None = None,
     backend: Backend = Backend.PLAIN,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = lambda stage, done, rows: None,
 ) -> Checked:
     """Checks every row and writes `checks.jsonl` into `folder`, a line a row.
 
@@ -71,7 +73,7 @@ def check_rows(
         benchmark: prompts that no row may resemble.
         jury: scores pictures; without it only what rows know of a judge counts.
         backend: where pictures are measured; what is found is the same.
-        progress: called with (rows done, rows), once for what is measured, once for what is judged.
+        progress: told how far each stage is, one after another.
 
     Raises:
         FolderBusy: another process works in the folder.
@@ -85,7 +87,7 @@ def check_rows(
             rows, folder / MEASURES_FILE, key, (inspector, eyes), backend, progress
         )
         told = _ask(rows, measured, folder, jury, checks, progress)
-        findings = _judge(rows, measured, benchmark, checks, told)
+        findings = _judge(rows, measured, benchmark, checks, told, progress)
         with files.writing(folder / CHECKS_FILE) as file:
             head = {"digest": rows.digest, "rows": len(rows)}
             file.write(_line({**head, **({"unjudged": told.without} if told.without else {})}))
@@ -130,7 +132,7 @@ def _measure_all(
     key: str,
     seers: Seers,
     backend: Backend,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> list[Measures]:
     measured = _measured(path, key, len(rows))
     with path.open("ab" if measured else "wb") as file:
@@ -145,8 +147,7 @@ def _measure_all(
             if time.monotonic() - written > FLUSH_SECONDS:
                 file.flush()
                 written = time.monotonic()
-            if progress is not None:
-                progress(len(measured), len(rows))
+            progress("measure", len(measured), len(rows))
     return measured
 
 
@@ -156,18 +157,14 @@ def _ask(
     folder: Path,
     jury: Jury | None,
     checks: Mapping[str, Check],
-    progress: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> Judged:
     """A judge's scores, where one of the checks wants them."""
     if not any(name in checks for name in SCORES):
         return Judged({}, {})
     sound = [one.figures["decodes"] == 0 for one in measured]
 
-    def update(done: int) -> None:
-        if progress is not None:
-            progress(done, len(rows))
-
-    return judge_rows(rows, sound, folder, jury, update)
+    return judge_rows(rows, sound, folder, jury, lambda done: progress("judge", done, len(rows)))
 
 
 def _measured(path: Path, key: str, most: int) -> list[Measures]:
@@ -197,12 +194,17 @@ def _judge(
     benchmark: Sequence[str],
     checks: Mapping[str, Check],
     told: Judged,
+    progress: Progress,
 ) -> list[dict[str, Finding]]:
     def limit(name: str, otherwise: float) -> float:
         return checks[name].limit if name in checks else otherwise
 
     far = max(FAR, math.ceil(limit("new_picture", 0)) + 1)
-    pictures = nearest_pictures([one.hash for one in measured], far)
+    pictures = nearest_pictures(
+        [one.hash for one in measured],
+        far,
+        lambda done: progress("compare pictures", done, len(rows)),
+    )
     prompts = [number for number, row in enumerate(rows) if not row.is_edit]
     words = [words_of(rows[number].input_prompt) for number in prompts]
     known = Prompts(words, min(ALIKE, limit("new_prompt", 1)))
@@ -212,6 +214,8 @@ def _judge(
     places = {number: place for place, number in enumerate(prompts)}
     findings = []
     for number, one in enumerate(measured):
+        if number % BLOCK == 0:
+            progress("compare prompts", number, len(rows))
         figures, why = dict(one.figures), dict(one.why)
         if (said := told.scores.get(number)) is not None:
             figures |= said.scores
@@ -236,6 +240,7 @@ def _judge(
                 if (figure := figures.get(name)) is not None
             }
         )
+    progress("compare prompts", len(rows), len(rows))
     return findings
 
 

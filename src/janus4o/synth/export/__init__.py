@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from janus4o import files
+from janus4o.audited import AUDIT_FILE, read_audit
 from janus4o.errors import DataError
 from janus4o.records import Row
 from janus4o.rows import CROISSANT_FILE, FAMILIES, Rows, open_rows
@@ -95,9 +96,9 @@ def export(
             (out / folder.FIGURES_FOLDER).mkdir(exist_ok=True)
         for name, data in drawn.items():
             files.write_atomic(out / folder.FIGURES_FOLDER / name, data)
-        portrayed = card.read_audit(Path(source) / card.AUDIT_FILE, rows.digest)
+        audited = read_audit(Path(source) / AUDIT_FILE, rows.digest)
         problems = len(rows.problems)
-        text = card.write(chosen, making, form, parts, list(drawn), problems, portrayed)
+        text = card.write(chosen, making, form, parts, list(drawn), problems, audited)
         files.write_atomic(out / folder.CARD_FILE, folder.marked(text))
         things = "preference pairs" if form == "pairs" else "synthetic rows"
         words = f"{sum(counts.values()):,} {things} for generating and editing pictures"

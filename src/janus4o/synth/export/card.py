@@ -19,8 +19,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
-from janus4o import people
-from janus4o.people import Audit
+from janus4o.audited import Audited
 from janus4o.records import Row
 from janus4o.rows import FAMILIES, ROWS_FILE
 from janus4o.synth.export.parts import Part
@@ -28,8 +27,6 @@ from janus4o.synth.export.parts import Part
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 MOST_REQUESTS = 24
 SYNTHESIS_FILE = "synthesis.json"
-AUDIT_FILE = "audit.json"
-AUDITED = TypeAdapter(Audit)
 SHAPES: Mapping[str, TypeAdapter[Any]] = {
     "targets": TypeAdapter(dict[str, dict[str, FiniteFloat]]),
     "states": TypeAdapter(dict[str, dict[str, int]]),
@@ -96,28 +93,6 @@ def _well_formed(found: Mapping[str, Any], problems: list[str]) -> dict[str, Any
     return kept
 
 
-@dataclass(frozen=True, slots=True)
-class Portrayed:
-    """What a vision model saw on pictures: heading → shares."""
-
-    model: str
-    chosen: int
-    shown: Mapping[str, Audit]
-
-
-def read_audit(path: Path, digest: str) -> Portrayed | None:
-    """The pictures' part of what `janus4o audit` wrote of this very data set; None without one."""
-    try:
-        found = json.loads(path.read_bytes())
-        if found["digest"] != digest or "pictures" not in found:
-            return None
-        said = found["pictures"]
-        shown = {str(k): AUDITED.validate_python(one) for k, one in said["shown"].items()}
-        return Portrayed(str(said["served"]), int(said["chosen"]), shown)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-
-
 def _calls(path: Path) -> Iterator[tuple[str, float]]:
     try:
         with path.open("rb") as file:
@@ -139,10 +114,9 @@ def write(
     parts: Mapping[str, Sequence[Part]],
     figures: Sequence[str],
     problems: int,
-    portrayed: Portrayed | None = None,
+    audited: Audited,
 ) -> str:
     """The card's text."""
-    words = people.read_words()
     counts = dict.fromkeys(FAMILIES, 0)
     models: Counter[tuple[str, str]] = Counter()
     requests: dict[str, str] = {}
@@ -193,13 +167,11 @@ def write(
         checks={check: (checks[check], count) for check, count in checked.items()},
         spend=synthesis.get("spend") or {},
         offline=bool(painters) and all(model.startswith("sketch") for model in painters),
-        prompts=people.tally(
-            (words.told(row.input_prompt) for row in rows),
-            words,
-            people.asked_for(making.targets.get("category", {}), words),
-            people.ASKED_FOR,
+        prompts=audited.count(
+            (audited.words.told(row.input_prompt) for row in rows),
+            making.targets.get("category", {}),
         ),
-        portrayed=portrayed,
+        audited=audited,
         photographs=photographs,
     )
 
