@@ -330,8 +330,11 @@ def step_bytes(model: JanusModel, work: Work, steps: int, weights: str = "packed
     """Bytes one step has to read: the weights it uses, and keys and values so far."""
     language, parts = model.network.model.language_model, model.network.model
     used = [language.layers, language.norm, parts.generation_head, parts.generation_aligner]
-    smaller = {"int8": 2.0, "int4": 32 / 9}.get(weights, 1.0)  # 4.5 bits, with scale and zero
-    weight_bytes = sum(p.nbytes for part in used for p in part.parameters()) / smaller
+    bits = {"compiled": 12, "int8": 8, "int4": 4.5}.get(
+        weights, 8 * model.dtype.itemsize
+    )  # scales too
+    weight_bytes = sum(p.nbytes for part in used for p in part.parameters())
+    weight_bytes *= bits / (8 * model.dtype.itemsize)
     text = model.network.config.text_config
     position = 2 * text.num_hidden_layers * text.hidden_size * model.dtype.itemsize
     length = len(work.layout.prompt_ids) + steps / 2

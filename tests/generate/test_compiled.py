@@ -1,4 +1,4 @@
-"""The compiled step: as near to float32 as torch's own operators, whatever the rows share."""
+"""The compiled step and its compact weights: nothing lost, and as near to float32 as torch's own operators."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from janus4o.errors import UsageError
-from janus4o.generate import compiled, engine
+from janus4o.generate import compact, engine
 from janus4o.generate.api import Janus
-from janus4o.generate.compiled import MOST, Library, can_compute, multiply
+from janus4o.generate.compact import GROUP, LISTED, MOST, Compact, can_compact
 from janus4o.generate.decoder import Decoder
-from janus4o.generate.projection import Weights, pick_weights, project
+from janus4o.generate.native import Library
+from janus4o.generate.projection import Compacted, Weights, pick_weights, project
 from janus4o.generate.reading import Branch, Nulls
 from janus4o.model import sequence
 from janus4o.model.loading import JanusModel, TinyConfig, new_model
@@ -30,7 +31,7 @@ PROMPTS = ("a red circle", "a blue square on the left of a red circle", "circle"
 
 @pytest.fixture(scope="module")
 def library() -> Library:
-    found = compiled.find()
+    found = compact.find()
     if isinstance(found, str):
         pytest.skip(found)
     return found
@@ -40,9 +41,9 @@ def library() -> Library:
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     """Nothing found yet, an empty cache; what a test makes of `find` is forgotten after it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    compiled.find.cache_clear()
+    compact.find.cache_clear()
     yield monkeypatch
-    compiled.find.cache_clear()
+    compact.find.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +88,18 @@ def test_a_compiled_step_is_no_further_from_float32_than_a_plain_one(
     half = copied(grouped if shape == "grouped" else janus.model, torch.bfloat16)
     exact = logits(copied(half), "plain", prompts, n)
     plain = logits(half, "plain", prompts, n) - exact
-    made = logits(half, "compiled", prompts, n) - exact
+    made = logits(copied(half, torch.bfloat16), "compiled", prompts, n) - exact
     assert not torch.equal(made, plain)  # it was another way
     assert made.square().mean() < 1.25**2 * plain.square().mean()
 
 
 def test_rows_do_not_see_each_other(library: Library, janus: Janus) -> None:
     half = copied(janus.model, torch.bfloat16)
-    alone, many = (logits(half, "compiled", prompts, 1) for prompts in (1, 5))
+    alone, many = (
+        logits(copied(half, torch.bfloat16), "compiled", prompts, 1) for prompts in (1, 5)
+    )
     torch.testing.assert_close(many[:, 0], alone[:, 0], rtol=0, atol=0.05)
-    twice = [logits(half, "compiled", 3, 1) for _ in range(2)]
+    twice = [logits(copied(half, torch.bfloat16), "compiled", 3, 1) for _ in range(2)]
     assert torch.equal(*twice)
 
 
@@ -106,23 +109,59 @@ def test_threads_do_not_change_a_bit(library: Library, grouped: JanusModel) -> N
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            found.append(logits(half, "compiled", 2, 1)[-1])
+            found.append(logits(copied(half, torch.bfloat16), "compiled", 2, 1)[-1])
     finally:
         torch.set_num_threads(threads)
     torch.testing.assert_close(found[1], found[0], rtol=0, atol=0.05)  # prompts are torch's
     torch.testing.assert_close(found[2], found[0], rtol=0, atol=0.05)
 
 
-@pytest.mark.parametrize("rows", [*range(1, MOST + 1)])
-@pytest.mark.parametrize(("width", "out"), [(32, 8), (96, 40), (64, 24)])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8, 11, MOST])
+@pytest.mark.parametrize(("width", "out"), [(32, 8), (96, 40), (64, 24), (GROUP, 8), (416, 264)])
 def test_a_product_is_rounded_once(library: Library, rows: int, width: int, out: int) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(rows)
         layer, x = nn.Linear(width, out).bfloat16(), torch.randn(rows, width).bfloat16()
+        layer.weight.data.mul_(torch.randn(out, width).exp2())  # a few exponents outside
     weight, bias = layer.weight.detach(), layer.bias.detach()
-    found = multiply(library, x, weight, bias)
+    held = compacted(library, weight)
+    found = held.multiply(x, bias)
     exact = F.linear(x.double(), weight.double(), bias.double())
     torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=1e-5)
+    assert torch.equal(bits(held.unpack()), bits(weight))
+
+
+def compacted(library: Library, weight: Tensor) -> Compact:
+    made = compact.compact(library, weight)
+    assert made is not None
+    return made
+
+
+def bits(one: Tensor) -> Tensor:
+    return one.contiguous().view(torch.int16)
+
+
+def test_every_number_comes_back(library: Library) -> None:
+    """Both zeros, the smallest and the largest, infinity and the others that are none."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weight = (torch.randn(512, 256) * 0.02).bfloat16()
+    odd = torch.tensor([0, 0x8000, 1, 0x8001, 0x7F7F, 0xFF7F, 0x7F80, 0xFF80, 0x7FC1, 0x0080])
+    weight.view(-1)[torch.arange(10) * 9973] = odd.to(torch.int16).view(torch.bfloat16)
+    held = compacted(library, weight)
+    back = held.unpack()
+    assert torch.equal(bits(back).where(~weight.isnan(), 0), bits(weight).where(~weight.isnan(), 0))
+    assert torch.equal(back.isnan(), weight.isnan())
+    assert 8 <= len(held.value) <= 8 + weight.numel() // LISTED
+    assert held.nbytes < 0.77 * weight.nbytes
+
+
+def test_numbers_of_all_sizes_are_not_held_so(library: Library) -> None:
+    every = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
+    layer = nn.Linear(256, 256, bias=False).bfloat16()
+    layer.weight.data = every.view(256, 256).nan_to_num(0, 0, 0).contiguous()
+    assert compact.compact(library, layer.weight.detach()) is None
+    assert not isinstance(project([layer], "compiled"), Compacted)
 
 
 def test_layers_of_odd_sizes_and_many_rows_are_torchs(library: Library) -> None:
@@ -130,9 +169,9 @@ def test_layers_of_odd_sizes_and_many_rows_are_torchs(library: Library) -> None:
         torch.manual_seed(0)
         odd, even = nn.Linear(40, 29).bfloat16(), nn.Linear(64, 32).bfloat16()
         x = torch.randn(MOST + 1, 64).bfloat16()
-    assert not can_compute(odd)
+    assert not can_compact(odd)
     expected = odd(x[:2, :40]), even(x)
-    assert torch.equal(project([odd], "compiled")(x[:2, :40]), expected[0])
+    torch.testing.assert_close(project([odd], "compiled")(x[:2, :40]), expected[0])
     assert torch.equal(project([even], "compiled")(x), expected[1])
 
 
@@ -162,22 +201,22 @@ def test_without_a_compiler_weights_are_packed(nowhere: pytest.MonkeyPatch) -> N
 
 def test_a_compiler_that_fails_is_quoted(nowhere: pytest.MonkeyPatch) -> None:
     nowhere.setenv("CC", "false")
-    assert "false" in str(compiled.find())
+    assert "false" in str(compact.find())
     assert pick_weights("auto", CPU, torch.bfloat16) == "packed"
 
 
 def test_code_that_computes_wrongly_is_not_used(
     nowhere: pytest.MonkeyPatch, library: Library
 ) -> None:
-    nowhere.setattr(compiled, "multiply", lambda _, x, weight, bias: x @ weight.T + 1)
-    assert "computes wrongly" in str(compiled.find())
+    nowhere.setattr(Compact, "multiply", lambda _, x: torch.ones(len(x), 48).bfloat16())
+    assert "computes wrongly" in str(compact.find())
 
 
 def test_what_is_compiled_is_kept(nowhere: pytest.MonkeyPatch, library: Library) -> None:
-    assert isinstance(compiled.find(), Library)
-    compiled.find.cache_clear()
+    assert isinstance(compact.find(), Library)
+    compact.find.cache_clear()
     nowhere.setattr("subprocess.run", lambda *_, **__: pytest.fail("compiled again"))
-    assert isinstance(compiled.find(), Library)
+    assert isinstance(compact.find(), Library)
 
 
 def test_compiled_weights_are_refused_where_they_make_no_sense() -> None:

@@ -1,12 +1,16 @@
 /* One step of decoding on a CPU: all layers of the language model for one new token of each row.
  *
  * A step of one picture reads every weight once and computes little with it, so it should take as long
- * as reading takes. Here nothing stands between one layer's reading and the next's. Weights are read as
- * they are stored (bfloat16, [out, in]), eight outputs at a time: eight streams keep more of the memory
- * busy than one. What goes into a product is bfloat16, everything else between them float32.
+ * as reading takes. So there is less to read, and nothing stands between one layer's reading and the
+ * next's. What goes into a product is bfloat16, everything else between them float32.
  *
- * Every thread runs `layers_step` or `linear`; work is dealt out in tiles by atomic counters, and
- * `barrier` separates the phases. compiled.py fills the structures and checks the result.
+ * Weights take 12 bits and lose none of their 16: sign and mantissa are kept as they are (a byte), and the
+ * exponent as its place in a window of fifteen that hold nearly all there are (half a byte, 0 for zero).
+ * The few others are zero there, and stand in a list. Eight outputs lie together, so that a thread reads one
+ * stream: of each 128 inputs 8 times 192 bytes, 128 signs and mantissas and 64 pairs of exponents.
+ *
+ * Every thread runs the same function; work is dealt out in tiles by atomic counters, and `barrier`
+ * separates the phases. compact.py and compiled.py fill the structures and check the results.
  */
 #include <immintrin.h>
 #include <math.h>
@@ -14,9 +18,11 @@
 #include <stdint.h>
 
 #define LANES 16
-#define STREAMS 8 /* outputs computed together */
-#define TILE 16   /* outputs dealt out at once */
-#define MOST 8    /* rows */
+#define TOGETHER 8  /* outputs that lie together */
+#define GROUP 128   /* inputs that lie together */
+#define BYTES 192   /* of a group */
+#define MOST 32     /* rows */
+#define LARGEST 128 /* outputs dealt out at once, at most */
 
 typedef float F __attribute__((vector_size(4 * LANES)));
 typedef uint32_t U __attribute__((vector_size(4 * LANES)));
@@ -27,7 +33,15 @@ typedef uint16_t bf16;
 typedef _Atomic int64_t Counter;
 
 typedef struct {
-    const bf16 *norm, *q, *k, *v, *out, *mlp_norm, *gate, *up, *down;
+    int64_t in, out, base; /* the exponent that 1 stands for */
+    const uint8_t *blocks;
+    const int32_t *first, *column; /* the list, by output: [out + 1] where each one's begin */
+    const float *value;
+} Weight;
+
+typedef struct {
+    const bf16 *norm, *mlp_norm;
+    Weight q, k, v, out, gate, up, down;
     float *keys;         /* [R, key heads, capacity, W] */
     bf16 *values;        /* likewise */
     const float *shared_keys; /* [R / share, key heads, longest, W], or null */
@@ -35,7 +49,7 @@ typedef struct {
 } Layer;
 
 typedef struct {
-    int64_t layers, rows, hidden, inner, heads, key_heads, width;
+    int64_t threads, layers, rows, hidden, inner, heads, key_heads, width;
     int64_t share, longest, start, filled, capacity;
     float epsilon;
     const int64_t *lengths; /* of the rows' prompts */
@@ -55,11 +69,22 @@ typedef struct {
 } Step;
 
 typedef struct {
-    int64_t rows, in, out;
-    const bf16 *x, *weight, *bias;
+    int64_t threads, rows;
+    Weight weight;
+    const bf16 *x, *bias;
     bf16 *y;
     Counter *counter; /* zero */
 } Linear;
+
+typedef struct {
+    Weight weight;     /* what is read by `unpack` */
+    bf16 *plain;       /* [out, in] */
+    uint8_t *blocks;   /* what is written by `pack` */
+    int32_t *row, *column;
+    float *value;
+    int64_t most;      /* that the list has room for */
+    Counter *counters; /* [2 + 256], zero: tiles, listed, exponents */
+} Packing;
 
 static inline float widen(bf16 x) {
     union { uint32_t u; float f; } both = {(uint32_t)x << 16};
@@ -80,44 +105,204 @@ static inline float total(F v) {
     return _mm512_reduce_add_ps((__m512)v);
 }
 
-/* y[o, r] = x[r] . w[o] for O rows of the weights and R rows of x. */
-static inline __attribute__((always_inline)) void block(
-    const int O, const int R, const bf16 *w, const bf16 *x, int64_t in, float *y) {
-    __m512 sums[O][R];
-    for (int o = 0; o < O; o++)
-        for (int r = 0; r < R; r++) sums[o][r] = _mm512_setzero_ps();
-    for (int64_t k = 0; k < in; k += 2 * LANES) {
-        __m512bh left[R];
-        for (int r = 0; r < R; r++) left[r] = (__m512bh)_mm512_loadu_si512(x + r * in + k);
-        for (int o = 0; o < O; o++) {
-            __m512bh right = (__m512bh)_mm512_loadu_si512(w + o * in + k);
-            for (int r = 0; r < R; r++) sums[o][r] = _mm512_dpbf16_ps(sums[o][r], right, left[r]);
-        }
-    }
-    for (int o = 0; o < O; o++)
-        for (int r = 0; r < R; r++) y[o * R + r] = _mm512_reduce_add_ps(sums[o][r]);
-}
-
-/* Of STREAMS rows of the weights: y[o, r] in order. As many sums as there are registers for. */
-static void dots(int64_t rows, const bf16 *w, const bf16 *x, int64_t in, float *y) {
-#define CASE(R, O)                                                                                 \
-    case R:                                                                                        \
-        for (int o = 0; o < STREAMS; o += O) block(O, R, w + o * in, x, in, y + o * R);            \
-        break;
-    switch (rows) {
-        CASE(1, 8)
-        CASE(2, 8)
-        CASE(3, 8)
-        CASE(4, 4)
-        CASE(5, 4)
-        CASE(6, 4)
-        CASE(7, 2)
-        CASE(8, 2)
-    }
-}
-
 static inline int64_t take(Counter *counter, int64_t many) {
     return atomic_fetch_add_explicit(counter, many, memory_order_relaxed);
+}
+
+/* Outputs to be dealt out at once: long stretches, but several for each thread. */
+static inline int64_t share(int64_t outs, int64_t threads) {
+    int64_t fair = outs / (8 * threads) / TOGETHER * TOGETHER;
+    return fair < TOGETHER ? TOGETHER : fair > LARGEST ? LARGEST : fair;
+}
+
+static inline int64_t groups(int64_t in) { return (in + GROUP - 1) / GROUP; }
+
+static inline const uint8_t *tile(const Weight *w, int64_t output) {
+    return w->blocks + output * groups(w->in) * BYTES;
+}
+
+/* Upper seven and lowest bit of the exponents that 0 to 15 stand for, where a bfloat16 has them. */
+typedef struct { __m512i upper, lowest; } Window;
+
+static inline Window window(int64_t base) {
+    const __m128i place = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m128i exponent = _mm_add_epi8(place, _mm_set1_epi8((char)(base - 1)));
+    exponent = _mm_andnot_si128(_mm_cmpeq_epi8(place, _mm_setzero_si128()), exponent);
+    __m128i upper = _mm_and_si128(_mm_srli_epi16(exponent, 1), _mm_set1_epi8(0x7f));
+    __m128i lowest = _mm_and_si128(_mm_slli_epi16(exponent, 7), _mm_set1_epi8((char)0x80));
+    return (Window){_mm512_broadcast_i32x4(upper), _mm512_broadcast_i32x4(lowest)};
+}
+
+/* The first or second 64 weights of a group, 32 in each half. */
+typedef struct { __m512i low, high; } Pair;
+
+static inline __attribute__((always_inline)) Pair decode(
+    const uint8_t *at, const int second, Window window) {
+    const __m512i sign = _mm512_set1_epi8((char)0x80), half = _mm512_set1_epi8(15);
+    __m512i places = _mm512_loadu_si512(at + GROUP), kept = _mm512_loadu_si512(at + 64 * second);
+    if (second) places = _mm512_srli_epi16(places, 4);
+    places = _mm512_and_si512(places, half);
+    __m512i upper = _mm512_shuffle_epi8(window.upper, places);
+    __m512i lowest = _mm512_shuffle_epi8(window.lowest, places);
+    upper = _mm512_ternarylogic_epi64(kept, sign, upper, 0xea);   /* (kept & sign) | upper */
+    lowest = _mm512_ternarylogic_epi64(kept, sign, lowest, 0xba); /* (kept & ~sign) | lowest */
+    return (Pair){_mm512_unpacklo_epi8(lowest, upper), _mm512_unpackhi_epi8(lowest, upper)};
+}
+
+/* Adds to the sums what `live` times 32 inputs of one group give. */
+static inline __attribute__((always_inline)) void add_group(
+    const int R, const int live, __m512 sums[TOGETHER][R], const uint8_t *w, Window window,
+    const bf16 *x, int64_t in) {
+#pragma GCC unroll 8
+    for (int o = 0; o < TOGETHER; o++)
+#pragma GCC unroll 8
+        for (int second = 0; second < 2; second++) {
+            if (2 * second >= live) break;
+            Pair weights = decode(w + o * BYTES, second, window);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++) {
+                const bf16 *at = x + r * in + 64 * second;
+                sums[o][r] = _mm512_dpbf16_ps(
+                    sums[o][r], (__m512bh)weights.low, (__m512bh)_mm512_loadu_si512(at));
+                if (2 * second + 1 < live)
+                    sums[o][r] = _mm512_dpbf16_ps(
+                        sums[o][r], (__m512bh)weights.high, (__m512bh)_mm512_loadu_si512(at + 32));
+            }
+        }
+}
+
+/* y[o, r] = x[r] . w[o] for TOGETHER outputs and R rows of x; y has `rows`. */
+static inline __attribute__((always_inline)) void block(
+    const int R, const uint8_t *w, Window window, const bf16 *x, int64_t in, float *y,
+    int64_t rows) {
+    __m512 sums[TOGETHER][R];
+#pragma GCC unroll 8
+    for (int o = 0; o < TOGETHER; o++)
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) sums[o][r] = _mm512_setzero_ps();
+    int64_t k = 0;
+    for (; k + GROUP <= in; k += GROUP, w += TOGETHER * BYTES)
+        add_group(R, 4, sums, w, window, x + k, in);
+    if (k + 96 == in) add_group(R, 3, sums, w, window, x + k, in);
+    if (k + 64 == in) add_group(R, 2, sums, w, window, x + k, in);
+    if (k + 32 == in) add_group(R, 1, sums, w, window, x + k, in);
+#pragma GCC unroll 8
+    for (int o = 0; o < TOGETHER; o++)
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) y[o * rows + r] = _mm512_reduce_add_ps(sums[o][r]);
+}
+
+/* 32 weights of output o from input k on are written to o * across + k * along; `live` times 32 of a group. */
+static inline __attribute__((always_inline)) void decode_group(
+    const int live, const uint8_t *w, Window window, bf16 *plain, int64_t across, int64_t along) {
+    for (int64_t o = 0; o < TOGETHER; o++, w += BYTES, plain += across)
+#pragma GCC unroll 2
+        for (int second = 0; second < 2; second++) {
+            if (2 * second >= live) break;
+            const Pair found = decode(w, second, window);
+            _mm512_storeu_si512(plain + 64 * second * along, found.low);
+            if (2 * second + 1 < live)
+                _mm512_storeu_si512(plain + (64 * second + 32) * along, found.high);
+        }
+}
+
+/* TOGETHER outputs' weights but those of the list. */
+static inline __attribute__((always_inline)) void decode_tile(
+    const uint8_t *w, Window window, int64_t in, bf16 *plain, int64_t across, int64_t along) {
+    int64_t k = 0;
+    for (; k + GROUP <= in; k += GROUP, w += TOGETHER * BYTES)
+        decode_group(4, w, window, plain + k * along, across, along);
+    if (k + 96 == in) decode_group(3, w, window, plain + k * along, across, along);
+    if (k + 64 == in) decode_group(2, w, window, plain + k * along, across, along);
+    if (k + 32 == in) decode_group(1, w, window, plain + k * along, across, along);
+}
+
+/* y[o, r] of the TOGETHER outputs from `output` on; what was read for some rows is near for the next. */
+static void dots(int64_t rows, const Weight *weight, int64_t output, const bf16 *x, float *y) {
+    const int64_t in = weight->in;
+    const uint8_t *w = tile(weight, output);
+    const Window seen = window(weight->base);
+    for (int64_t left = rows; left > 0;) {
+        const bf16 *from = x + (rows - left) * in;
+        float *to = y + rows - left;
+        if (left == 1) block(1, w, seen, from, in, to, rows), left -= 1;
+        else if (left == 2 || left == 4) block(2, w, seen, from, in, to, rows), left -= 2;
+        else block(3, w, seen, from, in, to, rows), left -= 3;
+    }
+    for (int64_t o = 0; o < TOGETHER; o++)
+        for (int64_t i = weight->first[output + o]; i < weight->first[output + o + 1]; i++)
+            for (int64_t r = 0; r < rows; r++)
+                y[o * rows + r] += weight->value[i] * widen(x[r * in + weight->column[i]]);
+}
+
+/* Counts how often each exponent occurs. */
+void survey(Packing *p) {
+    const int64_t in = p->weight.in;
+    int64_t found[4][256] = {0}; /* neighbours are mostly alike, and one counter would wait for itself */
+    for (int64_t start; (start = take(p->counters, LARGEST)) < p->weight.out;)
+        for (int64_t o = start; o < start + LARGEST && o < p->weight.out; o++)
+            for (int64_t k = 0; k < in; k++) found[k & 3][p->plain[o * in + k] >> 7 & 255]++;
+    for (int i = 0; i < 256; i++)
+        take(p->counters + 2 + i, found[0][i] + found[1][i] + found[2][i] + found[3][i]);
+}
+
+/* 32 weights of output o from input k on: signs and mantissas in words, places of exponents in `places`; others are listed. */
+static inline __m512i apart(Packing *p, int64_t o, int64_t k, __m512i *places) {
+    const int64_t in = p->weight.in;
+    if (k >= in) return *places = _mm512_setzero_si512();
+    const __m512i one = _mm512_set1_epi16(1), sign = _mm512_set1_epi16(0x80);
+    const __m512i plain = _mm512_loadu_si512(p->plain + o * in + k);
+    const __m512i exponent = _mm512_and_si512(_mm512_srli_epi16(plain, 7), _mm512_set1_epi16(255));
+    __m512i place = _mm512_sub_epi16(exponent, _mm512_set1_epi16(p->weight.base - 1));
+    const __mmask32 has_place
+        = _mm512_cmplt_epu16_mask(_mm512_sub_epi16(place, one), _mm512_set1_epi16(15));
+    __m512i kept = _mm512_and_si512(_mm512_srli_epi16(plain, 8), sign);
+    const __m512i mantissa = _mm512_maskz_mov_epi16(has_place, _mm512_set1_epi16(0x7f));
+    kept = _mm512_or_si512(kept, _mm512_and_si512(plain, mantissa));
+    *places = _mm512_maskz_mov_epi16(has_place, place);
+    __mmask32 others = ~has_place & _mm512_test_epi16_mask(plain, _mm512_set1_epi16(0x7fff));
+    for (; others; others &= others - 1) {
+        const int64_t at = k + __builtin_ctz(others), listed = take(p->counters + 1, 1);
+        if (listed < p->most) {
+            p->row[listed] = o;
+            p->column[listed] = at;
+            p->value[listed] = widen(p->plain[o * in + at]);
+        }
+    }
+    return kept;
+}
+
+void pack(Packing *p) {
+    const int64_t in = p->weight.in;
+    for (int64_t start; (start = take(p->counters, TOGETHER)) < p->weight.out;) {
+        uint8_t *at = p->blocks + start * groups(in) * BYTES;
+        for (int64_t k = 0; k < in; k += GROUP)
+            for (int64_t o = start; o < start + TOGETHER; o++, at += BYTES) {
+                __m512i pairs = _mm512_setzero_si512();
+                for (int second = 0; second < 2; second++) {
+                    __m512i low_place, high_place;
+                    const __m512i low = apart(p, o, k + 64 * second, &low_place);
+                    const __m512i high = apart(p, o, k + 64 * second + 32, &high_place);
+                    /* In the order that `decode` undoes. */
+                    _mm512_storeu_si512(at + 64 * second, _mm512_packus_epi16(low, high));
+                    const __m512i places = _mm512_packus_epi16(low_place, high_place);
+                    pairs = _mm512_or_si512(pairs, second ? _mm512_slli_epi16(places, 4) : places);
+                }
+                _mm512_storeu_si512(at + GROUP, pairs);
+            }
+    }
+}
+
+void unpack(Packing *p) {
+    const Weight *weight = &p->weight;
+    const int64_t in = weight->in;
+    const Window seen = window(weight->base);
+    for (int64_t start; (start = take(p->counters, TOGETHER)) < weight->out;) {
+        decode_tile(tile(weight, start), seen, in, p->plain + start * in, in, 1);
+        for (int64_t o = start; o < start + TOGETHER; o++)
+            for (int64_t i = weight->first[o]; i < weight->first[o + 1]; i++)
+                p->plain[o * in + weight->column[i]] = narrow(weight->value[i]);
+    }
 }
 
 /* Root-mean-square norm of all rows; every thread makes its own. */
@@ -224,41 +409,45 @@ static void attend(const Step *s, const Layer *layer, int64_t row, int64_t head,
 
 static void project(const Step *s, const Layer *layer, const bf16 *x, Counter *counter) {
     const int64_t queries = s->heads * s->width, keys = s->key_heads * s->width;
-    const int64_t outs = queries + 2 * keys, rows = s->rows;
-    float y[STREAMS * MOST];
-    for (int64_t start; (start = take(counter, TILE)) < outs;)
-        for (int64_t o = start; o < start + TILE && o < outs; o += STREAMS) {
-            const bf16 *w = o < queries ? layer->q + o * s->hidden
-                : o < queries + keys ? layer->k + (o - queries) * s->hidden
-                                     : layer->v + (o - queries - keys) * s->hidden;
-            dots(rows, w, x, s->hidden, y);
-            for (int64_t i = 0; i < STREAMS; i++)
+    const int64_t outs = queries + 2 * keys, rows = s->rows, many = share(outs, s->threads);
+    float y[TOGETHER * MOST];
+    for (int64_t start; (start = take(counter, many)) < outs;)
+        for (int64_t o = start; o < start + many && o < outs; o += TOGETHER) {
+            if (o < queries) dots(rows, &layer->q, o, x, y);
+            else if (o < queries + keys) dots(rows, &layer->k, o - queries, x, y);
+            else dots(rows, &layer->v, o - queries - keys, x, y);
+            for (int64_t i = 0; i < TOGETHER; i++)
                 for (int64_t r = 0; r < rows; r++)
                     s->projected[r * outs + o + i] = y[i * rows + r];
         }
 }
 
 static void gate(const Step *s, const Layer *layer, const bf16 *x, Counter *counter) {
-    const int64_t rows = s->rows;
-    float gates[STREAMS * MOST], ups[STREAMS * MOST];
-    for (int64_t o; (o = take(counter, STREAMS)) < s->inner;) {
-        dots(rows, layer->gate + o * s->hidden, x, s->hidden, gates);
-        dots(rows, layer->up + o * s->hidden, x, s->hidden, ups);
-        for (int64_t i = 0; i < STREAMS; i++)
-            for (int64_t r = 0; r < rows; r++) {
-                const float g = gates[i * rows + r];
-                s->gated[r * s->inner + o + i] = narrow(g / (1 + expf(-g)) * ups[i * rows + r]);
-            }
+    const int64_t rows = s->rows, many = share(s->inner, s->threads);
+    float gates[LARGEST * MOST], ups[TOGETHER * MOST];
+    for (int64_t start; (start = take(counter, many)) < s->inner;) {
+        const int64_t end = start + many < s->inner ? start + many : s->inner;
+        for (int64_t o = start; o < end; o += TOGETHER)
+            dots(rows, &layer->gate, o, x, gates + (o - start) * rows);
+        for (int64_t o = start; o < end; o += TOGETHER) {
+            dots(rows, &layer->up, o, x, ups);
+            for (int64_t i = 0; i < TOGETHER; i++)
+                for (int64_t r = 0; r < rows; r++) {
+                    const float g = gates[(o - start + i) * rows + r];
+                    s->gated[r * s->inner + o + i]
+                        = narrow(g / (1 + expf(-g)) * ups[i * rows + r]);
+                }
+        }
     }
 }
 
-static void add(const Step *s, const bf16 *weight, const bf16 *x, int64_t in, Counter *counter) {
-    const int64_t rows = s->rows;
-    float y[STREAMS * MOST];
-    for (int64_t start; (start = take(counter, TILE)) < s->hidden;)
-        for (int64_t o = start; o < start + TILE && o < s->hidden; o += STREAMS) {
-            dots(rows, weight + o * in, x, in, y);
-            for (int64_t i = 0; i < STREAMS; i++)
+static void add(const Step *s, const Weight *weight, const bf16 *x, Counter *counter) {
+    const int64_t rows = s->rows, many = share(s->hidden, s->threads);
+    float y[TOGETHER * MOST];
+    for (int64_t start; (start = take(counter, many)) < s->hidden;)
+        for (int64_t o = start; o < start + many && o < s->hidden; o += TOGETHER) {
+            dots(rows, weight, o, x, y);
+            for (int64_t i = 0; i < TOGETHER; i++)
                 for (int64_t r = 0; r < rows; r++)
                     s->stream[r * s->hidden + o + i] += y[i * rows + r];
         }
@@ -279,26 +468,26 @@ void layers_step(Step *s) {
         for (int64_t i; (i = take(counter + 1, 1)) < s->rows * s->key_heads;)
             attend(s, layer, i / s->key_heads, i % s->key_heads, scores);
         s->barrier();
-        add(s, layer->out, s->attended, s->heads * s->width, counter + 2);
+        add(s, &layer->out, s->attended, counter + 2);
         s->barrier();
         normalise(s, layer->mlp_norm, x);
         gate(s, layer, x, counter + 3);
         s->barrier();
-        add(s, layer->down, s->gated, s->inner, counter + 4);
+        add(s, &layer->down, s->gated, counter + 4);
         s->barrier();
     }
     if (me == 0) normalise(s, s->norm, s->output);
 }
 
 void linear(Linear *l) {
-    const int64_t rows = l->rows;
-    float y[STREAMS * MOST];
-    for (int64_t start; (start = take(l->counter, TILE)) < l->out;)
-        for (int64_t o = start; o < start + TILE && o < l->out; o += STREAMS) {
-            dots(rows, l->weight + o * l->in, l->x, l->in, y);
-            for (int64_t i = 0; i < STREAMS; i++)
+    const int64_t rows = l->rows, outs = l->weight.out, many = share(outs, l->threads);
+    float y[TOGETHER * MOST];
+    for (int64_t start; (start = take(l->counter, many)) < outs;)
+        for (int64_t o = start; o < start + many && o < outs; o += TOGETHER) {
+            dots(rows, &l->weight, o, l->x, y);
+            for (int64_t i = 0; i < TOGETHER; i++)
                 for (int64_t r = 0; r < rows; r++)
-                    l->y[r * l->out + o + i]
+                    l->y[r * outs + o + i]
                         = narrow(y[i * rows + r] + (l->bias ? widen(l->bias[o + i]) : 0));
         }
 }

@@ -12,7 +12,7 @@ megabytes of weights went through the caches. So there are few of them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from janus4o.generate import compiled
 from janus4o.generate.cache import Memory
-from janus4o.generate.compiled import MOST, Library
-from janus4o.generate.projection import Projection, Weights, project
+from janus4o.generate.compact import MOST
+from janus4o.generate.projection import Compacted, Projection, Weights, project
 from janus4o.model.device import return_memory
 from janus4o.model.embed import embed_codes
 from janus4o.model.loading import JanusModel
@@ -31,6 +31,9 @@ from janus4o.model.loading import JanusModel
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, queries [N, heads, W] scaled by W^-1/2, keys and values [N, key heads, W]) → [N, heads * W].
 Queries and keys are float32, values and the result have the model's dtype."""
+
+COMPACT = 7
+"""Linear layers of a layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +74,10 @@ class Decoder:
         self._rotary = language.rotary_emb
         self._tables: tuple[Tensor, Tensor, Tensor] | None = None
         self._norm = _norm(language.norm)
-        library = compiled.find() if weights == "compiled" else ""
         self.layers = [
             _layer(layer, weights) for layer in language.layers[: config.num_hidden_layers]
         ]
-        self._steps = None
-        if isinstance(library, Library) and compiled.fits(language):
-            self._steps = compiled.Layers(library, language)
+        self._steps = _steps(self.layers, language)
         head: Any = network.model.generation_head
         self._head_in, self._head_act = project([head.proj_out], weights), head.activation_fn
         self._head_out = project([head.vision_head], weights)
@@ -159,6 +159,19 @@ def _layer(layer: Any, weights: Weights) -> Layer:
     if weights != "plain":
         return_memory()
     return ours
+
+
+def _steps(layers: Sequence[Layer], language: Any) -> compiled.Layers | None:
+    """All layers in one; None where they are not all compact, or of another kind."""
+    found = []
+    for layer in layers:
+        held = (layer.qkv, layer.out, layer.gate_up, layer.down)
+        parts = [part for one in held if isinstance(one, Compacted) for part in one.parts]
+        if len(parts) == COMPACT:
+            found.append(compiled.Weights(layer.norm[0], layer.mlp_norm[0], tuple(parts)))
+    if len(found) < len(layers) or not compiled.fits(language):
+        return None
+    return compiled.Layers(found, language.norm.weight, language.config)
 
 
 def _mlp(aligner: Any, weights: Weights) -> Projection:

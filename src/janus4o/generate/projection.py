@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,15 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from janus4o.errors import UsageError
-from janus4o.generate import compiled
-from janus4o.generate.compiled import MOST, Library, can_compute, multiply, spread_out
+from janus4o.generate import compact
+from janus4o.generate.compact import MOST, Compact, can_compact
+from janus4o.generate.native import Library
 from janus4o.model.loading import UNPACKED
 
 Weights = Literal["plain", "compiled", "packed", "int8", "int4"]
 """How a model holds its weights while it generates.
 
 plain: as loaded; they may be trained and saved.
-compiled: as loaded, read by code made for this processor (see compiled.py); the same numbers.
+compiled: in 12 bits each, read by code made for this processor (see compact.py); the same numbers.
 packed: reordered for this processor; the same numbers.
 int8: a byte each, scaled by row; other numbers, half the memory of bfloat16.
 int4: half a byte each, scaled by group of 64; others still.
@@ -43,12 +45,14 @@ FULL = 4
 
 
 def project(layers: Sequence[nn.Module], weights: Weights) -> Projection:
-    """The projection that computes `layers`; unless plain or compiled, their own weights are gone after it."""
+    """The projection that computes `layers`; unless plain, their own weights are gone after it."""
     if weights == "plain":
         return _plain(layers)
-    if weights == "compiled":
-        return _compiled(layers)
     with torch.no_grad():
+        if weights == "compiled" and (made := _compiled(layers)) is not None:
+            for layer in layers:
+                _release(layer)
+            return made
         whole = torch.cat([_weight(layer) for layer in layers]) if len(layers) > 1 else None
         weight = _weight(layers[0]) if whole is None else whole
         bias = _bias(layers)
@@ -71,7 +75,7 @@ def pick_weights(name: str, device: torch.device, dtype: torch.dtype) -> Weights
     """
     can_compile = device.type == "cpu" and dtype == torch.bfloat16
     if name == "auto":
-        return "compiled" if can_compile and isinstance(compiled.find(), Library) else "packed"
+        return "compiled" if can_compile and isinstance(compact.find(), Library) else "packed"
     if name not in ("plain", "compiled", "packed", "int8", "int4"):
         raise UsageError(f"weights {name!r}", "auto, plain, compiled, packed, int8 or int4")
     if name == "compiled":
@@ -79,7 +83,7 @@ def pick_weights(name: str, device: torch.device, dtype: torch.dtype) -> Weights
             raise UsageError(
                 f"compiled weights, {dtype} on {device.type}", "bfloat16 on a cpu; else packed"
             )
-        if not isinstance(why := compiled.find(), Library):
+        if not isinstance(why := compact.find(), Library):
             raise UsageError(f"no compiled step: {why}", "install a C compiler, or use packed")
     if name in ("int8", "int4"):
         if dtype != torch.bfloat16:
@@ -113,19 +117,30 @@ def _plain(layers: Sequence[nn.Module]) -> Projection:
     return lambda x: torch.cat([layer(x) for layer in layers], dim=-1)
 
 
-def _compiled(layers: Sequence[nn.Module]) -> Projection:
-    """As torch computes them, but for few rows."""
-    library = compiled.find()
-    spread_out(layers)
-    plain = _plain(layers)
-    if len(layers) > 1 or isinstance(library, str) or not can_compute(layers[0]):
-        return plain
-    weight, bias = _weight(layers[0]), _bias(layers)
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """Compact layers on the same input."""
 
-    def apply(x: Tensor) -> Tensor:
-        return plain(x) if len(x) > MOST else multiply(library, x, weight, bias)
+    parts: tuple[Compact, ...]
+    biases: tuple[Tensor | None, ...]
 
-    return apply
+    def __call__(self, x: Tensor) -> Tensor:
+        made = [
+            part.multiply(x, bias) if len(x) <= MOST else F.linear(x, part.unpack(), bias)
+            for part, bias in zip(self.parts, self.biases, strict=True)
+        ]
+        return made[0] if len(made) == 1 else torch.cat(made, dim=-1)
+
+
+def _compiled(layers: Sequence[nn.Module]) -> Compacted | None:
+    """None where there is no compiler, or a layer's shape or numbers do not allow it."""
+    library = compact.find()
+    if isinstance(library, str) or not all(map(can_compact, layers)):
+        return None
+    parts = [compact.compact(library, _weight(layer)) for layer in layers]
+    found = tuple(part for part in parts if part is not None)
+    biases = tuple(None if layer.bias is None else _bias([layer]) for layer in layers)
+    return Compacted(found, biases) if len(found) == len(parts) else None
 
 
 def _packed(weight: Tensor, bias: Tensor | None) -> Projection:
