@@ -24,7 +24,7 @@ DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16
 WeightsOption = Annotated[
     str,
     typer.Option(
-        help="compiled or packed (the same numbers, faster), int8 or int4 (smaller, others), plain."
+        help="compiled or packed (the same numbers; faster), int8 or int4 (smaller, others), plain."
     ),
 ]
 SpeculateOption = Annotated[
