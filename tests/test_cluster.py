@@ -115,6 +115,38 @@ class TestPool:
         assert "\n" not in str(raised.value)
 
 
+def late(marks: Path, deaths: int) -> Callable[[int], int]:
+    if len(list(marks.iterdir())) < deaths:
+        (marks / str(os.getpid())).touch()
+        os._exit(9)
+    return partial(mortal, marks, deaths + 1)
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_places", lambda ray, heavy: [{"num_cpus": 1}])
+
+
+@pytest.mark.usefixtures("one_process")
+def test_the_only_process_may_die_as_it_begins_and_as_it_works(tmp_path: Path) -> None:
+    with RayPool(late, tmp_path, 1) as alone:
+        futures = [alone.submit(number) for number in range(9)]  # more than it has threads
+        assert [future.result(60) for future in futures] == list(range(9))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_process_that_never_begins_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "RETRIES", 1)
+    with (
+        RayPool(late, tmp_path, 99) as alone,
+        pytest.raises(Interrupted, match="again and again"),
+    ):
+        alone.submit(1).result(60)
+
+
 def test_another_version_on_the_cluster_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_version", lambda: "0.0.7")
     with RayPool(caller) as pool, pytest.raises(Refused, match=r"this machine 0\.0\.7"):
@@ -172,6 +204,25 @@ def test_codes_made_on_ray_are_those_made_here(
     )
     assert here == there
     assert here
+
+
+def test_ray_chooses_devices(made: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["encode", str(root / "recipes" / "sketch.yaml"), f"output={made}", "--device", "cpu"]
+    assert main([*asked, "--backend", "ray"]) == 2
+    assert "--device cpu with --backend ray" in capsys.readouterr().err
+
+
+def test_what_cannot_be_hired_holds_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed: list[int] = []
+    close = RayPool.close
+    monkeypatch.setattr(RayPool, "close", lambda pool: closed.append(1) or close(pool))
+    recipe = str(root / "recipes" / "sketch.yaml")
+    painter = f"teachers.painter={{api: janus, model: {tmp_path / 'nowhere'}}}"
+    assert main(["synth", recipe, painter, f"output={tmp_path / 'run'}", "--backend", "ray"]) == 3
+    assert "nowhere" in capsys.readouterr().err
+    assert closed
 
 
 def test_pictures_painted_on_ray_are_those_painted_here(

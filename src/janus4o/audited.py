@@ -96,7 +96,8 @@ def read_audit(path: Path, digest: str) -> Audited:
         law = None if targets is None else _TARGETS.validate_python(targets, strict=True)
         said = found.get("pictures") if found["digest"] == digest else None
         return Audited(text, words, law, None if said is None else _portrayed(said))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, DataError):
+    except (OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError,
+            RecursionError, DataError):  # fmt: skip
         return Audited()
 
 

@@ -1,6 +1,7 @@
 """Work on the machines of a Ray cluster: processes there begin once and then work, item by item.
 
-What is sent there is the very function that works here, so the results are those of this machine. Ray finds
+What is sent there is the very function that works here, so the results are those of this machine, but for what
+networks round otherwise on other processors. Ray finds
 the cluster by its own rules: RAY_ADDRESS, else one that `ray start` began on this machine, else one of
 this machine's own that ends with this process.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import re
 import socket
 import warnings
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from queue import SimpleQueue
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, Generic, Self, TypeVar
 
 from janus4o.errors import Interrupted, Refused
@@ -29,6 +31,8 @@ AT_A_PROCESS = 2
 """Items a process has at most: the next one travels while it works."""
 MOST_PROCESSES = 256
 CONNECT_SECONDS = 10
+CREATION = "creation task"
+"""What Ray says of a process that could not even be made."""
 PATIENCE_SECONDS = 60
 """How long a process may take to begin before it is said that there may be no room for it."""
 RETRIES = 3
@@ -66,7 +70,7 @@ class RayPool(Generic[Item, Result]):
         self._change = Lock()
         self._closed = False
         self._ready: SimpleQueue[Any] = SimpleQueue()
-        """Processes that have room for an item; an error instead of one that could not begin."""
+        """Processes that have room for an item; an error instead when there are none any more."""
         places = _places(self._ray, heavy)
         self.processes = len(places)
         self._threads = ThreadPoolExecutor((AT_A_PROCESS + 1) * len(places), "ray")
@@ -78,7 +82,7 @@ class RayPool(Generic[Item, Result]):
         return self._threads.submit(self._do, item)
 
     def close(self) -> None:
-        """Ends the processes; what is not done is dropped."""
+        """Ends the processes; what is not done is dropped. May be called again."""
         with self._change:
             self._closed = True
             for worker in self._places:
@@ -92,12 +96,14 @@ class RayPool(Generic[Item, Result]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self, place: dict[str, Any]) -> None:
+    def _start(self, place: dict[str, Any], deaths: int = 0) -> None:
         worker = self._kind.options(**place).remote()
         self._places[worker] = place
-        self._threads.submit(self._welcome, worker)
+        # A thread of its own: those of the pool may all be waiting for what it brings.
+        Thread(target=self._welcome, args=(worker, deaths), daemon=True).start()
 
-    def _welcome(self, worker: Any) -> None:
+    def _welcome(self, worker: Any, deaths: int) -> None:
+        """Hands out a process when it has begun; one that dies meanwhile is replaced, but not for ever."""
         begun = worker.begin.remote([self._how])
         try:
             if not self._ray.wait([begun], timeout=PATIENCE_SECONDS)[0] and self._ready.empty():
@@ -107,7 +113,20 @@ class RayPool(Generic[Item, Result]):
                 )
             _unwrap(self._ray.get(begun))
         except self._ray.exceptions.RayError as error:
-            self._ready.put(_died(error))
+            if CREATION in str(error):
+                self._ready.put(
+                    Refused(
+                        f"janus4o does not start on the Ray cluster: {_line_of(error)}",
+                        f"install janus4o {_version()} on every machine of it",
+                    )
+                )
+            elif deaths < RETRIES:
+                self._replace(worker, deaths + 1)
+            else:
+                with self._change:
+                    self._places.pop(worker, None)
+                    if not self._places:
+                        self._ready.put(_died(error))
         except Exception as error:
             self._ready.put(error)
         else:
@@ -126,6 +145,9 @@ class RayPool(Generic[Item, Result]):
                 continue
             try:
                 found: Result = _unwrap(self._ray.get(worker.do.remote(item)))
+            except self._ray.exceptions.RayTaskError:  # it lives; what it was given cannot be used
+                self._ready.put(worker)
+                raise
             except self._ray.exceptions.RayError as error:
                 self._replace(worker)
                 deaths += 1
@@ -138,19 +160,25 @@ class RayPool(Generic[Item, Result]):
                 self._ready.put(worker)
                 return found
 
-    def _replace(self, worker: Any) -> None:
+    def _replace(self, worker: Any, deaths: int = 0) -> None:
         with self._change:  # two items may see it die
             place = self._places.pop(worker, None)
             if place is not None and not self._closed:
-                self._start(place)
+                self._ray.kill(worker)  # it may only be unreachable, and hold its GPU
+                self._start(place, deaths)
 
 
 def _died(error: Exception) -> Interrupted:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
     return Interrupted(
-        f"processes on the Ray cluster died again and again: {lines[0]}",
+        f"processes on the Ray cluster died again and again: {_line_of(error)}",
         "what is done is kept: run the same command again; if memory was short, give it more",
     )
+
+
+def _line_of(error: Exception) -> str:
+    """The last line of Ray's, which names the cause, without colours."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
 
 
 def _unwrap(found: Any) -> Any:

@@ -176,6 +176,7 @@ def test_report_and_card_count_as_the_last_audit_did(run: Path, tmp_path: Path) 
         {"targets": {"gender": 1}},
         {"pictures": {"served": "x"}},
         {"pictures": []},
+        {"pictures": {"served": "x", "shown": {}, "chosen": float("inf")}},
         None,
     ],
 )

@@ -156,6 +156,34 @@ def test_every_number_comes_back(library: Library) -> None:
     assert held.nbytes < 0.77 * weight.nbytes
 
 
+def test_what_the_code_cannot_read_is_refused(library: Library) -> None:
+    layer = nn.Linear(128, 64).bfloat16()
+    held = compacted(library, layer.weight.detach())
+    x = torch.zeros(2, 128).bfloat16()
+    for wrong in (x.float(), x[:, :64], x[0], x[None], x[:1].expand(MOST + 1, -1)):
+        with pytest.raises(ValueError, match=f"at most {MOST} rows of 128 in bfloat16"):
+            held.multiply(wrong)
+    assert not can_compact(copy.deepcopy(layer).float())
+    project([layer], "compiled")
+    with pytest.raises(UsageError, match="packed to generate"):
+        project([layer], "compiled")
+
+
+def test_a_step_past_the_memory_is_refused(library: Library, janus: Janus) -> None:
+    model = copied(janus.model, torch.bfloat16)
+    decoder = Decoder(model, "compiled")
+    job = engine.Job((Branch(sequence.text_to_image("red", model.geometry, model.tokenizer)),), 0)
+    memory, _ = engine.prefill(decoder, Nulls(), engine.prepare(model, [job]))
+
+    def go_on() -> None:
+        for _ in range(model.geometry.tokens + 64):
+            engine.step(decoder, memory, torch.zeros(1, dtype=torch.long))
+            memory.advance()
+
+    with pytest.raises(ValueError, match="past the"):
+        go_on()
+
+
 def test_numbers_of_all_sizes_are_not_held_so(library: Library) -> None:
     every = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
     layer = nn.Linear(256, 256, bias=False).bfloat16()
@@ -210,6 +238,26 @@ def test_code_that_computes_wrongly_is_not_used(
 ) -> None:
     nowhere.setattr(Compact, "multiply", lambda _, x: torch.ones(len(x), 48).bfloat16())
     assert "computes wrongly" in str(compact.find())
+
+
+def test_a_damaged_cache_is_made_anew(
+    nowhere: pytest.MonkeyPatch, library: Library, tmp_path: Path
+) -> None:
+    assert isinstance(compact.find(), Library)
+    (kept,) = (tmp_path / "cache" / "janus4o").iterdir()
+    kept.unlink()  # the one that is loaded stays as it is
+    kept.write_bytes(b"cut short")
+    compact.find.cache_clear()
+    assert isinstance(compact.find(), Library)
+    assert kept.stat().st_size > 1000
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(
+    nowhere: pytest.MonkeyPatch, library: Library, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    nowhere.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert isinstance(compact.find(), Library)
 
 
 def test_what_is_compiled_is_kept(nowhere: pytest.MonkeyPatch, library: Library) -> None:

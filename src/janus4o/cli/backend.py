@@ -12,6 +12,6 @@ BackendOption = Annotated[
     Backend,
     typer.Option(
         "--backend",
-        help="plain: this machine; ray: the Ray cluster at RAY_ADDRESS, or one begun here.",
+        help="plain: this machine; ray: the Ray cluster at RAY_ADDRESS or of this machine.",
     ),
 ]

@@ -181,7 +181,9 @@ class DetectorCounter:
 
     def __reduce__(self) -> tuple[Callable[[str], DetectorCounter], tuple[str]]:
         """Sent to another machine it is made there anew, on a GPU where that has one."""
-        return counter_of, (self.word,)
+        kind, _, weights = self.word.partition("=")
+        is_here = bool(weights) and Path(weights).exists()
+        return counter_of, (f"{kind}={Path(weights).resolve()}" if is_here else self.word,)
 
     @property
     def name(self) -> str:

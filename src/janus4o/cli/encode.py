@@ -10,6 +10,7 @@ import typer
 from janus4o.cli import console
 from janus4o.cli.backend import BackendOption
 from janus4o.cluster import Backend
+from janus4o.errors import UsageError
 
 if TYPE_CHECKING:
     from janus4o.recipe import Recipe
@@ -59,7 +60,9 @@ def encode(
     from janus4o.train.presets import resolve_fit
     from janus4o.train.start import start_tokenizer
 
-    devices = pick_devices(device)
+    if backend is Backend.RAY and device != "auto":
+        raise UsageError(f"--device {device} with --backend ray", "Ray hands out the devices there")
+    devices = [] if backend is Backend.RAY else pick_devices(device)
     with files.lock(recipe.folder):
         rows = open_rows(recipe.folder)
         for problem in rows.problems[:3]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,8 +99,10 @@ def synthesize(
     from janus4o.synth.runner import run
     from janus4o.synth.shared import is_shared
 
-    staff = hire(recipe, backend=backend)
-    with lock(recipe.folder, shared=is_shared(recipe.folder, recipe.store)):
+    with (
+        closing(hire(recipe, backend=backend)) as staff,
+        lock(recipe.folder, shared=is_shared(recipe.folder, recipe.store)),
+    ):
         try:
             with console.progress(None, "synth", "rows") as progress:
 

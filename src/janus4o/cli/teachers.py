@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from janus4o.cluster import Backend, RayPool
 
@@ -23,6 +23,12 @@ class Staff:
     painter: Painter
     inspector: Inspector
     judge: Writer | None = None
+    pool: RayPool[Any, Any] | None = None
+    """Where models of our own compute, if not here."""
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.close()
 
 
 def shutdowns(recipe: Recipe) -> list[str]:
@@ -50,6 +56,31 @@ def hire(recipe: Recipe, asking: bool = True, backend: Backend = Backend.PLAIN) 
         RecipeError: its model has no such size, or the world or a pipeline needs other teachers.
         CheckpointError: a model of this machine cannot be read.
     """
+    on_ray = backend is Backend.RAY and asking and _ours(recipe)
+    pool: RayPool[Any, Any] | None = None
+    try:
+        if on_ray:
+            from janus4o.generate.teacher import answerer
+
+            pool = RayPool(
+                answerer, heavy=True
+            )  # one for all: two would wait for each other's GPUs
+        return replace(_hire(recipe, asking, pool), pool=pool)
+    except BaseException:
+        if pool is not None:
+            pool.close()
+        raise
+
+
+def _ours(recipe: Recipe) -> set[Local]:
+    """The models of our own that it asks."""
+    from janus4o.recipe import Local
+
+    teachers = recipe.teachers
+    return {one for one in (teachers.writer, teachers.painter) if isinstance(one, Local)}
+
+
+def _hire(recipe: Recipe, asking: bool, pool: RayPool[Any, Any] | None) -> Staff:
     from janus4o.errors import RecipeError
     from janus4o.recipe import Local, PainterServer, WriterServer
     from janus4o.sketch.teacher import SketchPainter, SketchWriter
@@ -66,12 +97,11 @@ def hire(recipe: Recipe, asking: bool = True, backend: Backend = Backend.PLAIN) 
     sketched = "learnable" if is_open else world
     writer: Writer = SketchWriter(sketched, hold_out)
     painter: Painter = SketchPainter(sketched, hold_out)
-    ours = {one for one in (teachers.writer, teachers.painter) if isinstance(one, Local)}
-    if ours:
+    if ours := _ours(recipe):
         from janus4o.generate.teacher import JanusCaptioner, JanusPainter
 
         _check_has_pictures(recipe)
-        models = _models(ours, backend if asking else Backend.PLAIN)
+        models = _models(ours, pool)
         if asking:
             for model in models.values():
                 model.open()  # what cannot be read is said before anything is asked
@@ -97,11 +127,10 @@ def hire(recipe: Recipe, asking: bool = True, backend: Backend = Backend.PLAIN) 
     return Staff(writer, painter, inspector, judge_of(recipe, asking))
 
 
-def _models(ours: Collection[Local], backend: Backend) -> dict[Local, Model]:
-    from janus4o.generate.teacher import Loaded, OnCluster, answerer
+def _models(ours: Collection[Local], pool: RayPool[Any, Any] | None) -> dict[Local, Model]:
+    from janus4o.generate.teacher import Loaded, OnCluster
 
-    if backend is Backend.RAY:
-        pool = RayPool(answerer, heavy=True)  # one for all: two would wait for each other's GPUs
+    if pool is not None:
         return {one: OnCluster(one.model, one.device, pool) for one in ours}
     return {one: Loaded(one.model, one.device) for one in ours}
 

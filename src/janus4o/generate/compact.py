@@ -2,7 +2,7 @@
 
 The exponents of a layer's weights are few: fifteen in a row hold all but some in ten thousand. So an exponent takes
 half a byte, and the others stand in a list; DFloat11 (arXiv 2504.11651) goes further on GPUs, with a variable
-length that costs more to read. Packing, products and unpacking are in `compiled.c`, whose head says how they lie.
+length that costs more to read. An input that is no multiple of 128 is filled up to one. Packing, products and unpacking are in `compiled.c`, whose head says how they lie.
 """
 
 from __future__ import annotations
@@ -88,6 +88,10 @@ class Compact:
 
     def multiply(self, x_NI: Tensor, bias: Tensor | None = None) -> Tensor:
         """`F.linear` in bfloat16 for at most `MOST` rows, accumulated in float32 and rounded once."""
+        if x_NI.dtype != torch.bfloat16 or x_NI.shape[1:] != self.shape[1:] or len(x_NI) > MOST:
+            raise ValueError(
+                f"{x_NI.dtype} {list(x_NI.shape)} where at most {MOST} rows of {self.shape[1]} in bfloat16 go"
+            )
         x_NI = x_NI.contiguous()
         out = torch.empty(len(x_NI), self.shape[0], dtype=torch.bfloat16)
         counter = torch.zeros(1, dtype=torch.int64)
@@ -107,10 +111,13 @@ class Compact:
 
 
 def can_compact(layer: nn.Module) -> bool:
-    """Whether the layer's shape allows it."""
-    weight = layer.weight
+    """Whether the layer's shape, kind and place allow it."""
+    weight, bias = layer.weight, layer.bias
     return (
         isinstance(weight, Tensor)
+        and weight.device.type == "cpu"
+        and weight.dtype == torch.bfloat16
+        and (bias is None or bias.dtype == torch.bfloat16)
         and weight.shape[0] % TOGETHER == 0
         and weight.shape[1] % (2 * LANES) == 0
     )
@@ -166,7 +173,10 @@ def find() -> Library | str:
         )
         if held is None or not is_right or not torch.equal(held.unpack(), weight):
             return "what the C compiler made computes wrongly"
-    except (OSError, AttributeError, RuntimeError, subprocess.SubprocessError) as error:
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()
+        return f"{error}: {said[-1]}" if said else str(error)
+    except (OSError, ValueError, AttributeError, RuntimeError, subprocess.SubprocessError) as error:
         return str(error)
     return library
 

@@ -91,6 +91,12 @@ static inline float widen(bf16 x) {
     return both.f;
 }
 
+/* What `widen` gave, back. */
+static inline bf16 upper(float x) {
+    union { float f; uint32_t u; } both = {x};
+    return both.u >> 16;
+}
+
 static inline bf16 narrow(float x) {
     union { float f; uint32_t u; } both = {x};
     if (x != x) return 0x7fc0;
@@ -192,29 +198,17 @@ static inline __attribute__((always_inline)) void block(
         for (int r = 0; r < R; r++) y[o * rows + r] = _mm512_reduce_add_ps(sums[o][r]);
 }
 
-/* 32 weights of output o from input k on are written to o * across + k * along; `live` times 32 of a group. */
+/* `live` times 32 weights of a group of TOGETHER outputs, those of the list apart, to rows of `in`. */
 static inline __attribute__((always_inline)) void decode_group(
-    const int live, const uint8_t *w, Window window, bf16 *plain, int64_t across, int64_t along) {
-    for (int64_t o = 0; o < TOGETHER; o++, w += BYTES, plain += across)
+    const int live, const uint8_t *w, Window window, bf16 *plain, int64_t in) {
+    for (int64_t o = 0; o < TOGETHER; o++, w += BYTES, plain += in)
 #pragma GCC unroll 2
         for (int second = 0; second < 2; second++) {
             if (2 * second >= live) break;
             const Pair found = decode(w, second, window);
-            _mm512_storeu_si512(plain + 64 * second * along, found.low);
-            if (2 * second + 1 < live)
-                _mm512_storeu_si512(plain + (64 * second + 32) * along, found.high);
+            _mm512_storeu_si512(plain + 64 * second, found.low);
+            if (2 * second + 1 < live) _mm512_storeu_si512(plain + 64 * second + 32, found.high);
         }
-}
-
-/* TOGETHER outputs' weights but those of the list. */
-static inline __attribute__((always_inline)) void decode_tile(
-    const uint8_t *w, Window window, int64_t in, bf16 *plain, int64_t across, int64_t along) {
-    int64_t k = 0;
-    for (; k + GROUP <= in; k += GROUP, w += TOGETHER * BYTES)
-        decode_group(4, w, window, plain + k * along, across, along);
-    if (k + 96 == in) decode_group(3, w, window, plain + k * along, across, along);
-    if (k + 64 == in) decode_group(2, w, window, plain + k * along, across, along);
-    if (k + 32 == in) decode_group(1, w, window, plain + k * along, across, along);
 }
 
 /* y[o, r] of the TOGETHER outputs from `output` on; what was read for some rows is near for the next. */
@@ -298,10 +292,17 @@ void unpack(Packing *p) {
     const int64_t in = weight->in;
     const Window seen = window(weight->base);
     for (int64_t start; (start = take(p->counters, TOGETHER)) < weight->out;) {
-        decode_tile(tile(weight, start), seen, in, p->plain + start * in, in, 1);
+        const uint8_t *w = tile(weight, start);
+        bf16 *plain = p->plain + start * in;
+        int64_t k = 0;
+        for (; k + GROUP <= in; k += GROUP, w += TOGETHER * BYTES)
+            decode_group(4, w, seen, plain + k, in);
+        if (k + 96 == in) decode_group(3, w, seen, plain + k, in);
+        if (k + 64 == in) decode_group(2, w, seen, plain + k, in);
+        if (k + 32 == in) decode_group(1, w, seen, plain + k, in);
         for (int64_t o = start; o < start + TOGETHER; o++)
             for (int64_t i = weight->first[o]; i < weight->first[o + 1]; i++)
-                p->plain[o * in + weight->column[i]] = narrow(weight->value[i]);
+                p->plain[o * in + weight->column[i]] = upper(weight->value[i]);
     }
 }
 

@@ -78,8 +78,11 @@ class Layers:
             cosines_RW, sines_RW: float32, of the tokens' positions; sines signed (see `Decoder`).
         """
         kept = memory.scratch
-        if not isinstance(kept, _Scratch):
-            kept = memory.scratch = _Scratch(self._shape, self._pointers(memory), memory)
+        if not isinstance(kept, _Scratch) or kept.owner is not self:
+            kept = memory.scratch = _Scratch(self, self._shape, self._pointers(memory), memory)
+        capacity = memory.keys[0].shape[2]
+        if memory.start + memory.filled >= capacity:
+            raise ValueError(f"a step past the {capacity} positions there is memory for")
         x_RD, cosines_RW, sines_RW = (one.contiguous() for one in (x_RD, cosines_RW, sines_RW))
         out = torch.empty_like(x_RD)
         kept.counters.zero_()
@@ -109,7 +112,14 @@ class Layers:
 class _Scratch:
     """What a step of one memory needs, allocated once."""
 
-    def __init__(self, shape: dict[str, Any], layers: ctypes.Array[_Layer], memory: Memory) -> None:
+    def __init__(
+        self,
+        owner: Layers,
+        shape: dict[str, Any],
+        layers: ctypes.Array[_Layer],
+        memory: Memory,
+    ) -> None:
+        self.owner = owner  # whose weights are pointed to
         self.threads = torch.get_num_threads()
         rows, hidden, inner = memory.rows, shape["hidden"], shape["inner"]
         queries = shape["heads"] * shape["width"]

@@ -1,4 +1,4 @@
-"""Code compiled for this very processor: `compiled.c` beside this file.
+"""Code compiled on this machine: `compiled.c` beside this file.
 
 It is compiled on first use with the C compiler the machine has, and kept in the user's cache. Its threads
 are torch's own (its OpenMP library's), so that there is never a second set of them waiting for the same cores.
@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,10 @@ def build() -> Library:
     """The library, compiled if it was not.
 
     Raises:
-        OSError, AttributeError, RuntimeError, SubprocessError: there is none here, and why.
+        OSError, ValueError, AttributeError, RuntimeError, SubprocessError: there is none here, and why.
     """
     openmp = _openmp()
-    binary = ctypes.CDLL(str(_compile()))
+    binary = _load()
     parallel = openmp.GOMP_parallel
     parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     parallel.restype = None
@@ -72,7 +73,7 @@ def build() -> Library:
 def _openmp() -> ctypes.CDLL:
     """The OpenMP library torch itself computes with."""
     torch.zeros(2**16).add_(1)  # some builds load it late
-    with open("/proc/self/maps", encoding="utf-8") as maps:
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
         paths = {line.rstrip("\n").split(maxsplit=5)[-1] for line in maps if ".so" in line}
     # Other packages bring one of their own.
     for path in sorted(paths, key=lambda one: ("/torch/" not in one, one)):
@@ -81,8 +82,8 @@ def _openmp() -> ctypes.CDLL:
     raise OSError("torch has no OpenMP library here")
 
 
-def _compile() -> Path:
-    """The compiled source, in the user's cache; its name says of what and for which processor."""
+def _load() -> ctypes.CDLL:
+    """The compiled source, from the user's cache; compiled where it is not there or cannot be loaded."""
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     if compiler is None:
         raise OSError("there is no C compiler (cc, gcc or clang)")
@@ -94,8 +95,8 @@ def _compile() -> Path:
     digest = hashlib.sha256(asked.encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "janus4o"
     binary = cache / f"compiled-{digest}.so"
-    if binary.is_file():
-        return binary
+    with suppress(OSError):  # not there, cut short, or of another system that shares this home
+        return ctypes.CDLL(str(binary))
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, binary.name)
         subprocess.run(
@@ -104,9 +105,10 @@ def _compile() -> Path:
             capture_output=True,
             timeout=120,
         )
-        cache.mkdir(parents=True, exist_ok=True)
-        write_atomic(binary, made.read_bytes())
-    return binary
+        with suppress(OSError):  # a cache that cannot be written to
+            cache.mkdir(parents=True, exist_ok=True)
+            write_atomic(binary, made.read_bytes())
+        return ctypes.CDLL(str(made))
 
 
 def _address(function: Any) -> int:

@@ -189,7 +189,8 @@ def _int4(weight: Tensor, bias: Tensor | None) -> Projection:
 
 def _weight(layer: nn.Module) -> Tensor:
     weight = layer.weight
-    assert isinstance(weight, Tensor)
+    if not isinstance(weight, Tensor):
+        raise UsageError("this model was packed to generate", UNPACKED)
     return weight.detach()
 
 

@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from janus4o.cluster import RayPool
@@ -93,19 +94,21 @@ class OnCluster:
     """A model on a Ray cluster, one of it a GPU or machine, each asked by one at a time.
 
     Args:
+        where: a folder is looked for at the same absolute path there.
         pool: of `answerer`; other models may share it, and its memory.
     """
 
     def __init__(self, where: str, device: str, pool: RayPool[Asked, Any]) -> None:
         self.where = where
+        self._there = str(Path(where).resolve()) if Path(where).is_dir() else where
         self._device = device
         self._pool = pool
 
     def open(self) -> None:
-        self._pool.submit((self.where, self._device, None)).result()
+        self._pool.submit((self._there, self._device, None)).result()
 
     async def ask(self, work: Callable[[Janus], Answer]) -> Answer | Refusal:
-        asked = self._pool.submit((self.where, self._device, work))
+        asked = self._pool.submit((self._there, self._device, work))
         answer: Answer | Refusal = await asyncio.wrap_future(asked)
         return answer
 
