@@ -1,9 +1,8 @@
 """Work on the machines of a Ray cluster: processes there begin once and then work, item by item.
 
 What is sent there is the very function that works here, so the results are those of this machine, but for what
-networks round otherwise on other processors. Ray finds
-the cluster by its own rules: RAY_ADDRESS, else one that `ray start` began on this machine, else one of
-this machine's own that ends with this process.
+networks round otherwise on other processors. Ray finds the cluster by its own rules: RAY_ADDRESS, else one that
+`ray start` began on this machine, else one of this machine's own that ends with this process.
 """
 
 from __future__ import annotations
