@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -56,16 +57,43 @@ class Gradients:
         if self._sharded is not None or self._workers == 1:
             return [self._backward(*one) for one in zip(batches, weights, strict=True)]
         sums = []
-        for losses, gradients in self._all(batches, weights):
-            sums.append(losses.image_RT.detach().sum(1).cpu())
-            for parameter, gradient in zip(self._learnt, gradients, strict=True):
-                if gradient is None:
-                    continue
-                if parameter.grad is None:
-                    parameter.grad = gradient.to(parameter.grad_dtype or gradient.dtype)
-                else:
-                    parameter.grad += gradient
+        with self._cast_once() as used:
+            for losses, gradients in self._all(batches, weights, used):
+                sums.append(losses.image_RT.detach().sum(1).cpu())
+                for parameter, gradient in zip(self._learnt, gradients, strict=True):
+                    if gradient is None:
+                        continue
+                    if parameter.grad is None:
+                        parameter.grad = gradient.to(parameter.grad_dtype or parameter.dtype)
+                    else:
+                        parameter.grad += gradient
         return sums
+
+    @contextmanager
+    def _cast_once(self) -> Iterator[list[Tensor]]:
+        """What stands for each of what is learnt meanwhile: bfloat16 copies of what autocast would cast in
+        every micro-batch, there and its gradient back. The numbers are the same.
+        """
+        used: list[Tensor] = list(self._learnt)
+        places = {id(parameter): place for place, parameter in enumerate(self._learnt)}
+        held: list[tuple[nn.Module, str, nn.Parameter]] = []
+        if self._precision == "bf16":
+            for module in self._network.modules():
+                if isinstance(module, nn.Linear | nn.Conv2d):
+                    held += [
+                        (module, name, one)
+                        for name, one in module.named_parameters(recurse=False)
+                        if one.dtype == torch.float32 and id(one) in places
+                    ]
+        try:
+            for module, name, one in held:
+                copy = nn.Parameter(one.detach().to(torch.bfloat16))
+                used[places[id(one)]] = copy
+                setattr(module, name, copy)
+            yield used
+        finally:
+            for module, name, one in held:
+                setattr(module, name, one)
 
     @torch.no_grad()
     def losses(self, batch: Batch) -> Tensor:
@@ -73,22 +101,23 @@ class Gradients:
         return self._losses(batch).image_RT.sum(1).cpu()
 
     def _all(
-        self, batches: Sequence[Batch], weights: Sequence[float]
+        self, batches: Sequence[Batch], weights: Sequence[float], learnt: Sequence[Tensor]
     ) -> Iterator[tuple[Losses, Sequence[Tensor | None]]]:
+        of_one = partial(self._of_one, learnt=learnt)
         if len(batches) == 1:
-            yield from map(self._of_one, batches, weights)
+            yield from map(of_one, batches, weights)
             return
         with ThreadPoolExecutor(self._workers, initializer=self._take_share) as pool:
-            yield from pool.map(self._of_one, batches, weights)
+            yield from pool.map(of_one, batches, weights)
 
     def _take_share(self) -> None:
         torch.set_num_threads(self._threads)  # of this thread only
 
-    def _of_one(self, batch: Batch, weight: float) -> tuple[Losses, Sequence[Tensor | None]]:
+    def _of_one(
+        self, batch: Batch, weight: float, learnt: Sequence[Tensor]
+    ) -> tuple[Losses, Sequence[Tensor | None]]:
         losses = self._losses(batch)
-        return losses, torch.autograd.grad(
-            losses.total / weight, list(self._learnt), allow_unused=True
-        )
+        return losses, torch.autograd.grad(losses.total / weight, list(learnt), allow_unused=True)
 
     def _backward(self, batch: Batch, weight: float) -> Tensor:
         losses = self._losses(batch)
