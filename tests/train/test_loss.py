@@ -1,5 +1,6 @@
 """The loss of a row depends on the row alone, not on how the batch was cut or padded."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from janus4o.model.preprocess import to_pixel_values
 from janus4o.recipe import Dropout
 from janus4o.train.batch import Kind, collate, hide, lay_out, row_generator
 from janus4o.train.division import Size, divide
-from janus4o.train.gradients import attention_for_training
+from janus4o.train.gradients import Gradients, attention_for_training
 from janus4o.train.loss import batch_loss, embed
 
 from .conftest import TINY, WORDS
@@ -144,6 +145,19 @@ def test_code_zero_is_predicted_from_begin_of_image_and_skipped_officially(model
     official = batch_loss(model.network, collate([one], model.geometry.pad, False)).image_RT
     assert official.shape[1] == everything.shape[1] - 1
     torch.testing.assert_close(official, everything[:, 1:])
+
+
+def test_tied_embeddings_get_the_gradient_of_both_their_uses(model, examples):
+    def gradient_of_embeddings(workers):
+        network = copy.deepcopy(model.network).float()  # what is float32 is cast
+        tied = network.model.language_model.embed_tokens.weight
+        network.lm_head.weight = tied
+        batches = [collate([one], model.geometry.pad) for one in (examples[0], examples[4])]
+        gradients = Gradients(network, list(network.parameters()), "bf16", workers)
+        gradients.add(batches, [1.0, 1.0])
+        return tied.grad
+
+    torch.testing.assert_close(gradient_of_embeddings(2), gradient_of_embeddings(1))
 
 
 def test_answers_are_learnt_through_the_text_head_up_to_their_end(model, examples):

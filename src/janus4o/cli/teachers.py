@@ -62,9 +62,8 @@ def hire(recipe: Recipe, asking: bool = True, backend: Backend = Backend.PLAIN) 
         if on_ray:
             from janus4o.generate.teacher import answerer
 
-            pool = RayPool(
-                answerer, heavy=True
-            )  # one for all: two would wait for each other's GPUs
+            # One for all: two would wait for each other's GPUs.
+            pool = RayPool(answerer, heavy=True)
         return replace(_hire(recipe, asking, pool), pool=pool)
     except BaseException:
         if pool is not None:

@@ -257,9 +257,8 @@ def _encode(
     def submit() -> None:
         out.append((tuple(fresh), encoders.submit(list(fresh.values()))))
         fresh.clear()
-        gather(
-            encoders.processes
-        )  # no more than each device's next group, or a stop would come late
+        # No more than each device's next group, or a stop would come late.
+        gather(encoders.processes)
 
     def gather(most: int) -> None:
         """Takes in what is encoded until no more than `most` groups are on their way."""

@@ -7,6 +7,7 @@ whoever computed them, so the number of workers does not change what is learnt.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -72,18 +73,21 @@ class Gradients:
     @contextmanager
     def _cast_once(self) -> Iterator[list[Tensor]]:
         """What stands for each of what is learnt meanwhile: bfloat16 copies of what autocast would cast in
-        every micro-batch, there and its gradient back. The numbers are the same.
+        every micro-batch, there and its gradient back. The numbers are the same. What several modules share
+        (tied embeddings) is left: its gradient comes from all of them.
         """
         used: list[Tensor] = list(self._learnt)
         places = {id(parameter): place for place, parameter in enumerate(self._learnt)}
+        modules = list(self._network.modules())
+        owners = Counter(id(one) for module in modules for one in module.parameters(recurse=False))
         held: list[tuple[nn.Module, str, nn.Parameter]] = []
         if self._precision == "bf16":
-            for module in self._network.modules():
+            for module in modules:
                 if isinstance(module, nn.Linear | nn.Conv2d):
                     held += [
                         (module, name, one)
                         for name, one in module.named_parameters(recurse=False)
-                        if one.dtype == torch.float32 and id(one) in places
+                        if one.dtype == torch.float32 and id(one) in places and owners[id(one)] == 1
                     ]
         try:
             for module, name, one in held:
