@@ -1,12 +1,14 @@
-"""Attention over rows laid end to end: each position sees the earlier ones of its own row only.
+"""Attention while training, over whole rows and over rows laid end to end (packed).
 
-On a GPU torch's variable-length kernel computes all rows
-at once where it is there; elsewhere each row is computed by itself, which is exact and needs no mask.
+On a GPU torch's variable-length kernel computes packed rows at once where it is there, and its fused
+kernel each of them elsewhere. On a CPU every row is computed by itself, exactly and without a mask, by
+plain matrix products: torch's fused kernel needs half as long again, its backward pass two to four
+times as long, and transformers' eager attention computes the half that nobody may see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
-PACKED = "janus4o_packed"
+from janus4o.errors import UsageError
 
-SHORT = 256
-"""Rows up to this long are computed by plain products: the backward pass of torch's fused CPU kernel is
-several times slower there."""
+NAME = "janus4o_training"
+
+ROWS = 192
+"""About so many queries are computed at once, with the keys they may see: fewer waste less of the later
+half, more make larger products (96 and 256 were slower at 473 and at 1,200 positions)."""
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -63,9 +67,20 @@ def attend(
     packed: Packed | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface; B is 1. Returns [B, L, H, D]."""
-    if packed is None:
-        raise ValueError("packed attention without the rows' lengths")
+    """transformers' attention interface; B is 1 where rows are packed. Returns [B, L, H, D].
+
+    Padding stands on the right, where nothing before it looks, so there is no mask.
+
+    Raises:
+        UsageError: the model's configuration asks for dropout.
+    """
+    if attention_mask is not None:
+        raise ValueError("attention for training takes no mask")
+    if dropout:
+        raise UsageError(
+            f"this model wants attention dropout of {dropout}, which training does not do",
+            "set attention_dropout to 0 in its config.json",
+        )
     groups = query_BHLD.shape[1] // key_BHLD.shape[1]
     if groups > 1:
         key_BHLD, value_BHLD = (x.repeat_interleave(groups, 1) for x in (key_BHLD, value_BHLD))
@@ -73,6 +88,9 @@ def attend(
     if torch.is_autocast_enabled(query_BHLD.device.type):
         dtype = torch.get_autocast_dtype(query_BHLD.device.type)
     query, key, value = (x.to(dtype) for x in (query_BHLD, key_BHLD, value_BHLD))
+    causal = bool(module.is_causal)
+    if packed is None:
+        return _one(query, key, value, scaling, causal).transpose(1, 2).contiguous(), None
     if query.is_cuda and _varlen is not None and dtype in (torch.bfloat16, torch.float16):
         longest = max(packed.lengths)
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
@@ -82,20 +100,73 @@ def attend(
         )  # the window (-1, 0) is everything before and nothing after
         return out[None], None
     cut = (x.split(packed.lengths, 2) for x in (query, key, value))
-    rows = [_one(q, k, v, scaling) for q, k, v in zip(*cut, strict=True)]
+    rows = [_one(q, k, v, scaling, causal) for q, k, v in zip(*cut, strict=True)]
     return torch.cat(rows, 2).transpose(1, 2).contiguous(), None
 
 
-def _one(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-    length = query.shape[2]
-    if query.is_cuda or length > SHORT:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
-    later = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)
-    scores = (query @ key.transpose(2, 3) * scaling).masked_fill(later, float("-inf"))
-    return scores.softmax(-1, dtype=torch.float32).to(value.dtype) @ value
+def _one(query: Tensor, key: Tensor, value: Tensor, scaling: float, causal: bool) -> Tensor:
+    if query.is_cuda:
+        return F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scaling)
+    flat = (x.flatten(0, 1) for x in (query, key, value))
+    out: Tensor = _Products.apply(*flat, scaling, causal)  # type: ignore[no-untyped-call]
+    return out.view_as(query)
 
 
-def use_packed(text_config: Any) -> None:
-    """Lets the language model of this config attend to packed rows."""
-    AttentionInterface.register(PACKED, attend)
-    text_config._attn_implementation = PACKED
+class _Products(torch.autograd.Function):
+    """Queries, keys and values [N, L, D] → [N, L, D], a block of queries after the other.
+
+    What is kept for the backward pass are the shares (softmax), in the dtype of the queries.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool
+    ) -> Tensor:
+        out, kept = torch.empty_like(query), []
+        for start, end, seen in _blocks(query.shape[1], causal):
+            scores = _product(query[:, start:end], key[:, :seen].transpose(1, 2), scale)
+            if causal:
+                later = torch.ones(end - start, end - start, dtype=torch.bool).triu_(1)
+                scores[:, :, start:].masked_fill_(later, float("-inf"))
+            kept.append(scores.softmax(-1))  # in float32 within, whatever the dtype
+            out[:, start:end] = kept[-1] @ value[:, :seen]
+        ctx.save_for_backward(query, key, value, *kept)
+        ctx.scale, ctx.causal = scale, causal
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, *kept = ctx.saved_tensors
+        # Each block adds to the keys and values it saw: in bfloat16 the sums would lose digits.
+        wide = torch.promote_types(key.dtype, torch.float32)
+        of_query = torch.empty_like(query)
+        of_key, of_value = (torch.zeros_like(x, dtype=wide) for x in (key, value))
+        blocks = _blocks(query.shape[1], ctx.causal)
+        for (start, end, seen), shares in zip(blocks, kept, strict=True):
+            part = given[:, start:end]
+            of_shares = part @ value[:, :seen].transpose(1, 2)
+            of_scores = torch._softmax_backward_data(of_shares, shares, -1, shares.dtype)
+            of_query[:, start:end] = _product(of_scores, key[:, :seen], ctx.scale)
+            of_key[:, :seen] += _product(of_scores.transpose(1, 2), query[:, start:end], ctx.scale)
+            of_value[:, :seen] += shares.transpose(1, 2) @ part
+        return of_query, of_key.to(key.dtype), of_value.to(value.dtype), None, None
+
+
+def _blocks(length: int, causal: bool) -> Iterator[tuple[int, int, int]]:
+    """Where each block of queries starts and ends, and how many keys it sees."""
+    count = -(-length // ROWS) if causal else 1
+    ends = [length * (index + 1) // count for index in range(count)]
+    for start, end in zip([0, *ends], ends, strict=False):
+        yield start, end, end if causal else length
+
+
+def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """a @ b · scale, without a pass of its own for the scale."""
+    out: Tensor = torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=scale)
+    return out
+
+
+def use_for_training(config: Any) -> None:
+    """Lets the model of this configuration attend by `attend`."""
+    AttentionInterface.register(NAME, attend)
+    config._attn_implementation = NAME

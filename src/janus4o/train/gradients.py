@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import JanusForConditionalGeneration
 
-from janus4o.train.attention import use_packed
+from janus4o.train.attention import use_for_training
 from janus4o.train.batch import Batch
 from janus4o.train.loss import Losses, batch_loss
 
@@ -140,19 +140,17 @@ class Gradients:
 def attention_for_training(
     network: JanusForConditionalGeneration, packed: bool = False
 ) -> Iterator[None]:
-    """Plain attention while training on a CPU, and the packed kind in the language model if asked.
-
-    The backward pass of torch's fused CPU kernel is three to eight times slower on rows this short.
-    """
-    before = network.config._attn_implementation
-    text: Any = network.config.text_config
-    before_text = text._attn_implementation
-    if network.device.type == "cpu":
-        network.set_attn_implementation("eager")
-    if packed:
-        use_packed(text)
+    """`train.attention` meanwhile: on a CPU everywhere, on a GPU in the language model if rows are packed."""
+    config = network.config
+    text, vision = config.text_config, config.vision_config
+    changed: list[Any] = (
+        [text, vision] if network.device.type == "cpu" else [text] if packed else []
+    )
+    before = [one._attn_implementation for one in changed]
+    for one in changed:
+        use_for_training(one)
     try:
         yield
     finally:
-        network.set_attn_implementation(before)
-        text._attn_implementation = before_text
+        for one, name in zip(changed, before, strict=True):
+            one._attn_implementation = name

@@ -229,7 +229,7 @@ def memory(
 
     Args:
         sources: pictures of the rows that need most.
-        plain_attention: scores are kept, as on a CPU; a GPU's kernels keep none.
+        plain_attention: softmaxes are kept, as on a CPU; a GPU's kernels keep none.
         length: positions of such a row; None reckons them.
     """
     parts, learnt = shape.parts, learnt_parameters(shape, settings)
@@ -274,29 +274,33 @@ def _activations(
         rows = settings.micro_batch or settings.batch
         positions = rows * length
     wide, inner, seen = (34, 8, 40) if half else (40, 16, 64)
-    whole = wide * shape.hidden + inner * shape.mlp
+    whole = float(wide * shape.hidden + inner * shape.mlp)
     if plain_attention:
-        whole += (6 if half else 4) * shape.heads * length
+        from janus4o.train.attention import ROWS  # imports torch, which no other plan needs
+
+        # Half of the square and half of the blocks on its diagonal.
+        blocks = -(-length // ROWS)
+        whole += (2 if half else 4) * shape.heads * length * (blocks + 1) / (2 * blocks)
+    kept = whole
     if settings.recompute == "layers":
-        language = positions * (4 * shape.hidden * shape.layers + whole)
+        kept = 4.0 * shape.hidden
     elif settings.recompute == "selective":
-        products = (2 if half else 4) * (6 * shape.hidden + 2 * shape.mlp) + 4 * shape.hidden
-        language = positions * (products * shape.layers + whole)
-    else:
-        language = positions * whole * shape.layers
+        kept = (2 if half else 4) * (6.0 * shape.hidden + 2 * shape.mlp) + 4 * shape.hidden
+    language = positions * kept * shape.layers
     pictures = rows * sources
     tower = 0.0
     if settings.lora is None and "vision" not in settings.freeze:
-        kept = seen * shape.vision_hidden
-        if settings.recompute == "layers":
-            kept = 4 * shape.vision_hidden
-        tower = pictures * shape.tokens * kept * shape.vision_layers
+        of_tower = 4 if settings.recompute == "layers" else seen
+        tower = of_tower * shape.vision_hidden * pictures * shape.tokens * shape.vision_layers
     # A packed micro-batch of text-to-image rows has the most targets.
     targets = rows * shape.tokens
     if settings.packing is not None:
         targets = max(1, positions // length_of(shape, 0)) * shape.tokens
-    logits = (12 + 2 * half) * targets * shape.codebook
-    return language + tower + logits + 30.0 * shape.hidden * positions
+    passing = (12.0 + 2 * half) * targets * shape.codebook
+    if settings.recompute != "none":
+        # A layer is computed again when the logits are gone.
+        passing = max(passing, positions * whole)
+    return language + tower + passing + 30.0 * shape.hidden * positions
 
 
 def describe(plan: TrainingPlan) -> list[tuple[str, str]]:
