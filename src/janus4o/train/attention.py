@@ -8,7 +8,7 @@ times as long, and transformers' eager attention computes the half that nobody m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,10 @@ NAME = "janus4o_training"
 ROWS = 192
 """About so many queries are computed at once, with the keys they may see: fewer waste less of the later
 half, more make larger products (96 and 256 were slower at 473 and at 1,200 positions)."""
+
+ROUND = 32
+"""Causal rows are lengthened to a multiple of it: torch's softmax of bfloat16 takes up to eight times as
+long, forward and backward, where a row of keys ends within a vector."""
 
 try:
     from torch.nn.attention.varlen import varlen_attn
@@ -90,7 +94,7 @@ def attend(
     query, key, value = (x.to(dtype) for x in (query_BHLD, key_BHLD, value_BHLD))
     causal = bool(module.is_causal)
     if packed is None:
-        return _one(query, key, value, scaling, causal).transpose(1, 2).contiguous(), None
+        return _one(query, key, value, scaling, causal), None
     if query.is_cuda and _varlen is not None and dtype in (torch.bfloat16, torch.float16):
         longest = max(packed.lengths)
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
@@ -101,19 +105,20 @@ def attend(
         return out[None], None
     cut = (x.split(packed.lengths, 2) for x in (query, key, value))
     rows = [_one(q, k, v, scaling, causal) for q, k, v in zip(*cut, strict=True)]
-    return torch.cat(rows, 2).transpose(1, 2).contiguous(), None
+    return torch.cat(rows, 1), None
 
 
 def _one(query: Tensor, key: Tensor, value: Tensor, scaling: float, causal: bool) -> Tensor:
+    """[B, H, L, D] → [B, L, H, D]"""
     if query.is_cuda:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scaling)
-    flat = (x.flatten(0, 1) for x in (query, key, value))
-    out: Tensor = _Products.apply(*flat, scaling, causal)  # type: ignore[no-untyped-call]
-    return out.view_as(query)
+        out = F.scaled_dot_product_attention(query, key, value, is_causal=causal, scale=scaling)
+        return out.transpose(1, 2).contiguous()
+    done: Tensor = _Products.apply(query, key, value, scaling, causal)  # type: ignore[no-untyped-call]
+    return done
 
 
 class _Products(torch.autograd.Function):
-    """Queries, keys and values [N, L, D] → [N, L, D], a block of queries after the other.
+    """Queries, keys and values [B, H, L, D] → [B, L, H, D], a block of queries after the other.
 
     What is kept for the backward pass are the shares (softmax), in the dtype of the queries.
     """
@@ -122,42 +127,66 @@ class _Products(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float, causal: bool
     ) -> Tensor:
-        out, kept = torch.empty_like(query), []
-        for start, end, seen in _blocks(query.shape[1], causal):
-            scores = _product(query[:, start:end], key[:, :seen].transpose(1, 2), scale)
+        # Zeros behind causal rows: no real position sees them.
+        spare = -query.shape[2] % ROUND if causal else 0
+        blocks = _blocks(query.shape[2] + spare, causal)
+        q, k, v = (_laid(x, spare) for x in (query, key, value))
+        outs, kept = [], []
+        for start, end, seen in blocks:
+            scores = _product(q[:, start:end], k[:, :seen].transpose(1, 2), scale)
             if causal:
                 later = torch.ones(end - start, end - start, dtype=torch.bool).triu_(1)
                 scores[:, :, start:].masked_fill_(later, float("-inf"))
             kept.append(scores.softmax(-1))  # in float32 within, whatever the dtype
-            out[:, start:end] = kept[-1] @ value[:, :seen]
-        ctx.save_for_backward(query, key, value, *kept)
-        ctx.scale, ctx.causal = scale, causal
-        return out
+            outs.append(kept[-1] @ v[:, :seen])
+        ctx.save_for_backward(q, k, v, *kept)
+        ctx.scale, ctx.blocks, ctx.shape = scale, blocks, query.shape
+        return _back(outs, query.shape).transpose(1, 2).contiguous()
 
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, *kept = ctx.saved_tensors
-        # Each block adds to the keys and values it saw: in bfloat16 the sums would lose digits.
-        wide = torch.promote_types(key.dtype, torch.float32)
-        of_query = torch.empty_like(query)
-        of_key, of_value = (torch.zeros_like(x, dtype=wide) for x in (key, value))
-        blocks = _blocks(query.shape[1], ctx.causal)
-        for (start, end, seen), shares in zip(blocks, kept, strict=True):
+        q, k, v, *kept = ctx.saved_tensors
+        given = _laid(given.transpose(1, 2), q.shape[1] - ctx.shape[2])
+        # Every block adds to the keys and values it saw; in bfloat16 the sums would lose digits.
+        wide = k.dtype if len(kept) == 1 else torch.promote_types(k.dtype, torch.float32)
+        to_q: list[Tensor] = []
+        to_k, to_v = k.new_empty(0), v.new_empty(0)
+        # The last comes first: it saw everything.
+        for (start, end, seen), shares in zip(reversed(ctx.blocks), reversed(kept), strict=True):
             part = given[:, start:end]
-            of_shares = part @ value[:, :seen].transpose(1, 2)
+            of_shares = part @ v[:, :seen].transpose(1, 2)
             of_scores = torch._softmax_backward_data(of_shares, shares, -1, shares.dtype)
-            of_query[:, start:end] = _product(of_scores, key[:, :seen], ctx.scale)
-            of_key[:, :seen] += _product(of_scores.transpose(1, 2), query[:, start:end], ctx.scale)
-            of_value[:, :seen] += shares.transpose(1, 2) @ part
-        return of_query, of_key.to(key.dtype), of_value.to(value.dtype), None, None
+            of_k = _product(of_scores.transpose(1, 2), q[:, start:end], ctx.scale)
+            of_v = shares.transpose(1, 2) @ part
+            if to_q:
+                to_k[:, :seen] += of_k
+                to_v[:, :seen] += of_v
+            else:
+                to_k, to_v = of_k.to(wide), of_v.to(wide)
+            to_q.append(_product(of_scores, k[:, :seen], ctx.scale))
+        found = (to_q[::-1], [to_k.to(k.dtype)], [to_v.to(v.dtype)])
+        return *(_back(parts, ctx.shape) for parts in found), None, None
 
 
-def _blocks(length: int, causal: bool) -> Iterator[tuple[int, int, int]]:
+def _laid(x: Tensor, spare: int) -> Tensor:
+    """[B, H, L, D] → [B·H, L + spare, D], one after the other in memory."""
+    return F.pad(x, (0, 0, 0, spare)).flatten(0, 1).contiguous()
+
+
+def _back(parts: list[Tensor], shape: torch.Size) -> Tensor:
+    """Blocks [B·H, ., D] → [B, H, L, D]"""
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+    of_heads: Tensor = whole.unflatten(0, shape[:2])
+    return of_heads[:, :, : shape[2]]
+
+
+def _blocks(length: int, causal: bool) -> list[tuple[int, int, int]]:
     """Where each block of queries starts and ends, and how many keys it sees."""
-    count = -(-length // ROWS) if causal else 1
-    ends = [length * (index + 1) // count for index in range(count)]
-    for start, end in zip([0, *ends], ends, strict=False):
-        yield start, end, end if causal else length
+    if not causal:
+        return [(0, length, length)]
+    count, units = -(-length // ROWS), length // ROUND
+    ends = [ROUND * (units * (index + 1) // count) for index in range(count)]
+    return [(start, end, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
