@@ -101,14 +101,15 @@ def _padded(group: Group, sizes: Sequence[Size]) -> int:
 
 
 def _dealt(groups: list[Group], costs: list[int], world: int) -> list[list[Group]]:
-    if world == 1:
-        return [groups]
+    """To each process as many, the dearest first: those who work side by side end nearly together, and
+    what does not fit in memory shows at once.
+    """
     each = len(groups) // world
-    dealt: list[list[int]] = [[] for _ in range(world)]
+    dealt: list[list[Group]] = [[] for _ in range(world)]
     spent = [0] * world
     for number in sorted(range(len(groups)), key=lambda number: -costs[number]):
         open_ = [rank for rank in range(world) if len(dealt[rank]) < each]
         rank = min(open_, key=lambda rank: (spent[rank], rank))
-        dealt[rank].append(number)
+        dealt[rank].append(groups[number])
         spent[rank] += costs[number]
-    return [[groups[number] for number in sorted(numbers)] for numbers in dealt]
+    return dealt

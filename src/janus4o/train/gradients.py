@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -21,6 +22,16 @@ from transformers import JanusForConditionalGeneration
 from janus4o.train.attention import use_for_training
 from janus4o.train.batch import Batch
 from janus4o.train.loss import Losses, batch_loss
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A learnt parameter in bfloat16, where it belongs, and its place among what is learnt."""
+
+    module: nn.Module
+    name: str
+    place: int
+    half: nn.Parameter
 
 
 class Gradients:
@@ -48,6 +59,9 @@ class Gradients:
         self._workers = workers if self._device.type == "cpu" and sharded is None else 1
         self._threads = max(1, torch.get_num_threads() // self._workers)
         self._sharded = sharded
+        # Kept from step to step: so much memory fresh from the system costs as much as adding into it.
+        self._copies: list[_Copy] | None = None
+        self._sums: dict[int, Tensor] = {}
 
     def add(self, batches: Sequence[Batch], weights: Sequence[float]) -> list[Tensor]:
         """Adds the gradient of Σ summed losses of a batch / its weight.
@@ -61,43 +75,54 @@ class Gradients:
         with self._cast_once() as used:
             for losses, gradients in self._all(batches, weights, used):
                 sums.append(losses.image_RT.detach().sum(1).cpu())
-                for parameter, gradient in zip(self._learnt, gradients, strict=True):
-                    if gradient is None:
-                        continue
-                    if parameter.grad is None:
-                        parameter.grad = gradient.to(parameter.grad_dtype or parameter.dtype)
-                    else:
-                        parameter.grad += gradient
+                for place, gradient in enumerate(gradients):
+                    if gradient is not None:
+                        self._add(place, gradient)
         return sums
+
+    def _add(self, place: int, gradient: Tensor) -> None:
+        parameter = self._learnt[place]
+        if parameter.grad is not None:
+            parameter.grad += gradient
+            return
+        if place not in self._sums:
+            self._sums[place] = torch.empty_like(
+                parameter, dtype=parameter.grad_dtype or parameter.dtype, requires_grad=False
+            )
+        parameter.grad = self._sums[place].copy_(gradient)
 
     @contextmanager
     def _cast_once(self) -> Iterator[list[Tensor]]:
         """What stands for each of what is learnt meanwhile: bfloat16 copies of what autocast would cast in
-        every micro-batch, there and its gradient back. The numbers are the same. What several modules share
-        (tied embeddings) is left: its gradient comes from all of them.
+        every micro-batch, there and its gradient back. The numbers are the same.
         """
         used: list[Tensor] = list(self._learnt)
-        places = {id(parameter): place for place, parameter in enumerate(self._learnt)}
-        modules = list(self._network.modules())
-        owners = Counter(id(one) for module in modules for one in module.parameters(recurse=False))
-        held: list[tuple[nn.Module, str, nn.Parameter]] = []
-        if self._precision == "bf16":
-            for module in modules:
-                if isinstance(module, nn.Linear | nn.Conv2d):
-                    held += [
-                        (module, name, one)
-                        for name, one in module.named_parameters(recurse=False)
-                        if one.dtype == torch.float32 and id(one) in places and owners[id(one)] == 1
-                    ]
+        if self._copies is None:
+            self._copies = list(self._to_copy())
         try:
-            for module, name, one in held:
-                copy = nn.Parameter(one.detach().to(torch.bfloat16))
-                used[places[id(one)]] = copy
-                setattr(module, name, copy)
+            for one in self._copies:
+                one.half.data.copy_(self._learnt[one.place].data)
+                used[one.place] = one.half
+                setattr(one.module, one.name, one.half)
             yield used
         finally:
-            for module, name, one in held:
-                setattr(module, name, one)
+            for one in self._copies:
+                setattr(one.module, one.name, self._learnt[one.place])
+
+    def _to_copy(self) -> Iterator[_Copy]:
+        if self._precision != "bf16":
+            return
+        places = {id(parameter): place for place, parameter in enumerate(self._learnt)}
+        modules = list(self._network.modules())
+        # What several share (tied embeddings) is left: its gradient comes from all of them.
+        owners = Counter(id(one) for module in modules for one in module.parameters(recurse=False))
+        for module in modules:
+            if not isinstance(module, nn.Linear | nn.Conv2d):
+                continue
+            for name, one in module.named_parameters(recurse=False):
+                if one.dtype == torch.float32 and id(one) in places and owners[id(one)] == 1:
+                    half = nn.Parameter(torch.empty_like(one, dtype=torch.bfloat16))
+                    yield _Copy(module, name, places[id(one)], half)
 
     @torch.no_grad()
     def losses(self, batch: Batch) -> Tensor:
