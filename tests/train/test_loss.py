@@ -1,6 +1,7 @@
 """The loss of a row depends on the row alone, not on how the batch was cut or padded."""
 
 import copy
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -145,6 +146,32 @@ def test_code_zero_is_predicted_from_begin_of_image_and_skipped_officially(model
     official = batch_loss(model.network, collate([one], model.geometry.pad, False)).image_RT
     assert official.shape[1] == everything.shape[1] - 1
     torch.testing.assert_close(official, everything[:, 1:])
+
+
+def test_few_gradients_wait_behind_a_slow_one(model):
+    gradients = Gradients(model.network, [], "fp32", workers=2)
+    begun = []
+    gradients._of_one = lambda batch, weight, learnt: begun.append(batch)
+    finished = gradients._all(list(range(12)), [1.0] * 12, [])
+    for taken, _ in enumerate(finished, 1):
+        time.sleep(0.01)
+        assert len(begun) <= taken + 2 * 2
+    assert sorted(begun) == list(range(12))
+
+
+def test_the_dearest_micro_batch_comes_first_in_each_process():
+    sizes = [Size(Kind.TEXT_TO_IMAGE, 50 + n % 7) for n in range(9)] + [Size(Kind.EDIT, 200)] * 3
+    for world in (1, 2):
+        shares = divide(sizes, 2, world=world)
+        assert sorted(place for share in shares for group in share for place in group) == list(
+            range(12)
+        )
+        assert len({len(share) for share in shares}) == 1
+        for share in shares:
+            costs = [
+                len(group) * max((sizes[n].length for n in group), default=0) for group in share
+            ]
+            assert costs == sorted(costs, reverse=True)
 
 
 def test_tied_embeddings_get_the_gradient_of_both_their_uses(model, examples):

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
@@ -135,15 +136,17 @@ class _Products(torch.autograd.Function):
         for start, end, seen in blocks:
             scores = _product(q[:, start:end], k[:, :seen].transpose(1, 2), scale)
             if causal:
-                later = torch.ones(end - start, end - start, dtype=torch.bool).triu_(1)
+                side = end - start
+                later = torch.ones(side, side, dtype=torch.bool, device=q.device).triu_(1)
                 scores[:, :, start:].masked_fill_(later, float("-inf"))
-            kept.append(scores.softmax(-1))  # in float32 within, whatever the dtype
+            kept.append(scores.softmax(-1))  # in float32 within where it is narrower
             outs.append(kept[-1] @ v[:, :seen])
         ctx.save_for_backward(q, k, v, *kept)
         ctx.scale, ctx.blocks, ctx.shape = scale, blocks, query.shape
         return _back(outs, query.shape).transpose(1, 2).contiguous()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *kept = ctx.saved_tensors
         given = _laid(given.transpose(1, 2), q.shape[1] - ctx.shape[2])

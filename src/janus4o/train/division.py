@@ -101,9 +101,7 @@ def _padded(group: Group, sizes: Sequence[Size]) -> int:
 
 
 def _dealt(groups: list[Group], costs: list[int], world: int) -> list[list[Group]]:
-    """To each process as many, the dearest first: those who work side by side end nearly together, and
-    what does not fit in memory shows at once.
-    """
+    """To each process as many, the dearest first, so that a CPU's workers end nearly together."""
     each = len(groups) // world
     dealt: list[list[Group]] = [[] for _ in range(world)]
     spent = [0] * world

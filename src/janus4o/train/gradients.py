@@ -7,9 +7,9 @@ whoever computed them, so the number of workers does not change what is learnt.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -59,7 +59,7 @@ class Gradients:
         self._workers = workers if self._device.type == "cpu" and sharded is None else 1
         self._threads = max(1, torch.get_num_threads() // self._workers)
         self._sharded = sharded
-        # Kept from step to step: so much memory fresh from the system costs as much as adding into it.
+        # Kept from step to step, since memory fresh from the system costs time at its first touch.
         self._copies: list[_Copy] | None = None
         self._sums: dict[int, Tensor] = {}
 
@@ -137,7 +137,14 @@ class Gradients:
             yield from map(of_one, batches, weights)
             return
         with ThreadPoolExecutor(self._workers, initializer=self._take_share) as pool:
-            yield from pool.map(of_one, batches, weights)
+            begun: deque[Future[tuple[Losses, Sequence[Tensor | None]]]] = deque()
+            for one in zip(batches, weights, strict=True):
+                # Each holds a gradient of everything; those behind a slow one wait in memory.
+                if len(begun) == 2 * self._workers:
+                    yield begun.popleft().result()
+                begun.append(pool.submit(of_one, *one))
+            while begun:
+                yield begun.popleft().result()
 
     def _take_share(self) -> None:
         torch.set_num_threads(self._threads)  # of this thread only

@@ -229,7 +229,7 @@ def memory(
 
     Args:
         sources: pictures of the rows that need most.
-        plain_attention: softmaxes are kept, as on a CPU; a GPU's kernels keep none.
+        plain_attention: the language model's softmaxes are kept, as on a CPU; a GPU's kernels keep none.
         length: positions of such a row; None reckons them.
     """
     parts, learnt = shape.parts, learnt_parameters(shape, settings)

@@ -83,7 +83,7 @@ class Ranks:
             for p, g, whole in zip(
                 part, grads, flat.split([g.numel() for g in grads]), strict=True
             ):
-                p.grad = whole.view_as(g).to(g.dtype)
+                p.grad = g.copy_(whole.view_as(g))
 
 
 ALONE = Ranks()
