@@ -7,7 +7,11 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from janus4o.errors import UsageError
+from janus4o.model.loading import new_model
 from janus4o.train.attention import ROWS, Packed, attend
+from janus4o.train.gradients import attention_for_training
+
+from .conftest import TINY, WORDS
 
 LENGTHS = [1, 7, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 5]
 CAUSAL, WHOLE = SimpleNamespace(is_causal=True), SimpleNamespace(is_causal=False)
@@ -101,8 +105,16 @@ def test_computed_again_it_is_the_same():
         assert torch.equal(got, right)
 
 
-def test_what_it_cannot_do_it_refuses():
+def test_a_mask_is_refused():
     with pytest.raises(ValueError, match="takes no mask"):
         attend(CAUSAL, *some(4), torch.zeros(4, 4), 0.3)
-    with pytest.raises(UsageError, match=r"dropout of 0\.1"):
-        attend(CAUSAL, *some(4), None, 0.3, 0.1)
+
+
+def test_a_model_with_dropout_is_refused_before_the_first_step():
+    network = new_model(WORDS, TINY).network
+    text, vision = network.config.text_config, network.config.vision_config
+    before = text._attn_implementation, vision._attn_implementation
+    vision.attention_dropout = 0.1
+    with pytest.raises(UsageError, match=r"dropout of 0\.1"), attention_for_training(network):
+        pass
+    assert (text._attn_implementation, vision._attn_implementation) == before

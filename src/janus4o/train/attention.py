@@ -68,24 +68,15 @@ def attend(
     value_BHLD: Tensor,
     attention_mask: Tensor | None,
     scaling: float,
-    dropout: float = 0.0,
     packed: Packed | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """transformers' attention interface; B is 1 where rows are packed. Returns [B, L, H, D].
 
     Padding stands on the right, where nothing before it looks, so there is no mask.
-
-    Raises:
-        UsageError: the model's configuration asks for dropout.
     """
     if attention_mask is not None:
         raise ValueError("attention for training takes no mask")
-    if dropout:
-        raise UsageError(
-            f"this model wants attention dropout of {dropout}, which training does not do",
-            "set attention_dropout to 0 in its config.json",
-        )
     groups = query_BHLD.shape[1] // key_BHLD.shape[1]
     if groups > 1:
         key_BHLD, value_BHLD = (x.repeat_interleave(groups, 1) for x in (key_BHLD, value_BHLD))
@@ -199,6 +190,15 @@ def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
 
 
 def use_for_training(config: Any) -> None:
-    """Lets the model of this configuration attend by `attend`."""
+    """Lets the model of this configuration attend by `attend`.
+
+    Raises:
+        UsageError: it asks for dropout.
+    """
+    if dropout := getattr(config, "attention_dropout", 0.0):
+        raise UsageError(
+            f"this model wants attention dropout of {dropout}, which training does not do here",
+            "set attention_dropout to 0 in its config.json",
+        )
     AttentionInterface.register(NAME, attend)
     config._attn_implementation = NAME

@@ -179,9 +179,9 @@ def attention_for_training(
         [text, vision] if network.device.type == "cpu" else [text] if packed else []
     )
     before = [one._attn_implementation for one in changed]
-    for one in changed:
-        use_for_training(one)
     try:
+        for one in changed:
+            use_for_training(one)
         yield
     finally:
         for one, name in zip(changed, before, strict=True):
